@@ -1,1 +1,40 @@
-//! placeholder
+//! The Server-Sent Events wire format (WHATWG HTML, section 9.2): text in, bytes out, and back.
+//!
+//! What it is: [`Event`] and an encoder that cannot fail and cannot inject ([`encode()`], [`BlockWriter`]),
+//! and an incremental [`Decoder`] that gives the same items however the bytes were cut.
+//! What it is not: it opens no connection, reads no clock and knows nothing of reconnecting;
+//! `tidings-client` does that above it.
+//!
+//! **Invariants.** CR, LF and NUL cannot be represented in [`EventId`] and [`EventName`], so no text from a
+//! publisher ends a line or a block early. The decoder never panics, holds at most
+//! [`DecodeLimits::event_bytes_max`] bytes of a block, and touches every byte a constant number of times.
+//!
+//! ```
+//! use tidings_codec::{Decoder, Event, EventId, Item, encode};
+//!
+//! let mut wire = Vec::new();
+//! encode(&Event::new("two\nlines").with_id(EventId::parse("7")?), &mut wire);
+//! assert_eq!(wire, b"id: 7\ndata: two\ndata: lines\n\n");
+//!
+//! let mut decoder = Decoder::new();
+//! let mut input = wire.as_slice();
+//! let Some(Item::Event(message)) = decoder.next(&mut input)? else { panic!("one event") };
+//! assert_eq!(message.data, "two\nlines");
+//! assert_eq!(message.last_event_id.as_str(), "7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod decode;
+mod encode;
+mod event;
+mod id;
+mod utf8;
+
+pub use decode::{DecodeError, DecodeLimits, Decoder, Item, Message};
+pub use encode::{BlockWriter, encode, encode_comment};
+pub use event::Event;
+pub use id::{EventId, EventName, InvalidEventId, InvalidEventName};
