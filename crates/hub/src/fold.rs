@@ -1,0 +1,286 @@
+//! What the records say of each topic: a pure fold, the same for everybody who reads the log.
+//!
+//! **Invariant:** applying the same records and trims in the same order gives the same state, wherever it is
+//! done: in the store's judge (ahead of the disk), in the hub (at the visible head), in a restart.
+//! **Invariant:** memory is bounded by the topics that have history or a declaration. What is dropped raises
+//! `forgotten`, so that a reader who might have missed something there is told so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::position::Seq;
+use crate::record::{Control, Record, What};
+use crate::selector::Selectors;
+use crate::topic::{TopicConfig, TopicName};
+
+/// The state of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicState {
+    /// Where it came to be (again, after a deletion); `ZERO` for one that is deleted and not yet forgotten.
+    pub created: Seq,
+    /// Its last event; `ZERO` if it has none.
+    pub last: Seq,
+    /// Its last event that is not private.
+    pub last_public: Seq,
+    /// Every event of it up to here is gone (trimmed or deleted), `ZERO` if none ever was.
+    pub trimmed: Seq,
+    /// Where it was closed.
+    pub closed: Option<Seq>,
+    /// What was declared, if anything.
+    pub config: Option<Arc<TopicConfig>>,
+}
+
+impl TopicState {
+    /// Whether the topic is there: it was published to or declared, and not deleted since.
+    pub fn exists(&self) -> bool {
+        self.created > Seq::ZERO
+    }
+
+    /// Whether its events are delivered live only.
+    pub fn is_ephemeral(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.ephemeral)
+    }
+
+    /// Whether its data may be any bytes.
+    pub fn is_binary(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.is_binary())
+    }
+}
+
+/// The state of all topics.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    topics: HashMap<TopicName, TopicState>,
+    /// A topic that is not in the table may have lost events up to here.
+    forgotten: Seq,
+    /// No topic lost anything past here: a bound that spares a scan, not a state (an undo may leave it high).
+    trimmed_max: Seq,
+}
+
+impl PartialEq for Fold {
+    fn eq(&self, other: &Self) -> bool {
+        self.topics == other.topics && self.forgotten == other.forgotten
+    }
+}
+
+impl Eq for Fold {}
+
+impl Fold {
+    /// Puts a fold together from a checkpoint: what [`Self::iter`] and [`Self::forgotten`] gave.
+    pub fn restore(topics: impl IntoIterator<Item = (TopicName, TopicState)>, forgotten: Seq) -> Self {
+        let topics: HashMap<_, _> = topics.into_iter().collect();
+        let trimmed_max = topics.values().map(|t| t.trimmed).max().unwrap_or_default().max(forgotten);
+        Self { topics, forgotten, trimmed_max }
+    }
+
+    /// All topics, also deleted ones that are not yet forgotten, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicName, &TopicState)> {
+        self.topics.iter()
+    }
+
+    /// A topic that is not in the table may have lost events up to here.
+    pub fn forgotten(&self) -> Seq {
+        self.forgotten
+    }
+
+    /// One topic.
+    pub fn get(&self, topic: &str) -> Option<&TopicState> {
+        self.topics.get(topic)
+    }
+
+    /// One topic, with the name's own allocation (so that equal names share one).
+    pub fn get_key_value(&self, topic: &str) -> Option<(&TopicName, &TopicState)> {
+        self.topics.get_key_value(topic)
+    }
+
+    /// How many topics are in the table.
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Whether there is no topic.
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Takes the next record into account.
+    pub fn apply(&mut self, record: &Record) {
+        for topic in &record.topics {
+            match &record.what {
+                What::Event(event) => {
+                    let state = self.topic(topic, record.seq);
+                    state.last = record.seq;
+                    if !event.private {
+                        state.last_public = record.seq;
+                    }
+                }
+                What::Control(Control::Configure(config)) => {
+                    self.topic(topic, record.seq).config = Some(Arc::new(config.clone()));
+                }
+                What::Control(Control::Close) => self.topic(topic, record.seq).closed = Some(record.seq),
+                What::Control(Control::Delete) => {
+                    let gone = TopicState { trimmed: record.seq, ..TopicState::default() };
+                    self.topics.insert(topic.clone(), gone);
+                    self.trimmed_max = self.trimmed_max.max(record.seq);
+                }
+                What::Control(Control::Trim { through }) => self.lose(topic, *through),
+            }
+        }
+    }
+
+    /// Takes into account that a topic lost its events up to and with `through`.
+    pub fn lose(&mut self, topic: &TopicName, through: Seq) {
+        if let Some(state) = self.topics.get_mut(topic.as_str()) {
+            // What it never had it cannot lose: a quiet topic is no reason for a gap.
+            let through = through.min(state.last);
+            state.trimmed = state.trimmed.max(through);
+            self.trimmed_max = self.trimmed_max.max(state.trimmed);
+        }
+    }
+
+    /// Forgets a topic that has nothing left to tell: no history after `oldest`, no declaration, not closed.
+    /// Returns whether it was dropped.
+    pub fn forget_if_empty(&mut self, topic: &str, oldest: Seq) -> bool {
+        let spent = self.topics.get(topic).filter(|state| {
+            let history_gone = state.last <= state.trimmed;
+            let tells_nothing = state.config.is_none() && state.closed.is_none();
+            history_gone && tells_nothing && state.created < oldest && state.trimmed < oldest
+        });
+        let Some(trimmed) = spent.map(|state| state.trimmed) else { return false };
+        self.topics.remove(topic);
+        self.forgotten = self.forgotten.max(trimmed);
+        self.trimmed_max = self.trimmed_max.max(trimmed);
+        true
+    }
+
+    /// The last place that the selected topics may have lost: whoever has considered all up to there missed nothing.
+    /// `after` is where the asker stands; what lies before it need not be exact.
+    pub fn lost_through(&self, selectors: &Selectors, after: Seq) -> Seq {
+        if self.trimmed_max <= after {
+            return Seq::ZERO;
+        }
+        let of = |topic: &TopicName| self.topics.get(topic.as_str()).map_or(self.forgotten, |t| t.trimmed);
+        match selectors.exact() {
+            Some(names) => names.map(of).max().unwrap_or_default(),
+            None => {
+                let of_topic = |(name, state): (&TopicName, &TopicState)| {
+                    (state.trimmed > after && selectors.matches(name.as_str())).then_some(state.trimmed)
+                };
+                self.topics.iter().filter_map(of_topic).max().unwrap_or_default().max(self.forgotten)
+            }
+        }
+    }
+
+    /// Whether all of the selected topics are closed (never so with a glob: a new topic may come); if so, the
+    /// last place at which anything happened to them.
+    pub fn ended(&self, selectors: &Selectors) -> Option<Seq> {
+        let mut last = None;
+        for name in selectors.exact()? {
+            let state = self.topics.get(name.as_str())?;
+            last = last.max(Some(state.closed?));
+        }
+        last
+    }
+
+    /// Puts a state back (the judge's undo): `None` removes the topic.
+    pub(crate) fn put_back(&mut self, topic: &TopicName, state: Option<TopicState>) {
+        match state {
+            Some(state) => _ = self.topics.insert(topic.clone(), state),
+            None => _ = self.topics.remove(topic.as_str()),
+        }
+    }
+
+    fn topic(&mut self, topic: &TopicName, seq: Seq) -> &mut TopicState {
+        let state = self.topics.entry(topic.clone()).or_default();
+        if !state.exists() {
+            state.created = seq;
+        }
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::EventBody;
+    use crate::selector::Selector;
+
+    fn name(text: &str) -> TopicName {
+        TopicName::parse(text).unwrap()
+    }
+
+    fn event(seq: u64, topic: &str) -> Record {
+        Record {
+            seq: Seq(seq),
+            time_ms: 0,
+            topics: [name(topic)].into_iter().collect(),
+            what: What::Event(EventBody::default()),
+        }
+    }
+
+    fn control(seq: u64, topic: &str, control: Control) -> Record {
+        Record { what: What::Control(control), ..event(seq, topic) }
+    }
+
+    fn set(text: &str) -> Selectors {
+        Selectors::new(vec![Selector::parse(text).unwrap()])
+    }
+
+    #[test]
+    fn a_quiet_topic_is_no_reason_for_a_gap() {
+        let mut fold = Fold::default();
+        fold.apply(&event(5, "quiet"));
+        for seq in 6..100 {
+            fold.apply(&event(seq, "busy"));
+        }
+        fold.lose(&name("quiet"), Seq(90));
+        fold.lose(&name("busy"), Seq(90));
+        assert_eq!(fold.lost_through(&set("quiet"), Seq(3)), Seq(5));
+        assert_eq!(fold.lost_through(&set("busy"), Seq(3)), Seq(90));
+        assert_eq!(fold.lost_through(&set("never"), Seq(3)), Seq::ZERO);
+        assert_eq!(fold.lost_through(&set("b*"), Seq(3)), Seq(90));
+        assert_eq!(fold.lost_through(&set("busy"), Seq(90)), Seq::ZERO);
+    }
+
+    #[test]
+    fn a_forgotten_topic_still_tells_its_gap() {
+        let mut fold = Fold::default();
+        fold.apply(&event(5, "a"));
+        assert!(!fold.forget_if_empty("a", Seq(50)), "it has history");
+        fold.lose(&name("a"), Seq(40));
+        assert!(fold.forget_if_empty("a", Seq(41)));
+        assert_eq!(fold.lost_through(&set("a"), Seq(3)), Seq(5));
+        assert_eq!(fold.lost_through(&set("*"), Seq(3)), Seq(5));
+        assert_eq!(fold.lost_through(&set("a"), Seq(5)), Seq::ZERO);
+    }
+
+    #[test]
+    fn deletion_hides_all_and_allows_a_new_life() {
+        let mut fold = Fold::default();
+        fold.apply(&event(1, "a"));
+        fold.apply(&control(2, "a", Control::Close));
+        assert_eq!(fold.ended(&set("a")), Some(Seq(2)));
+        fold.apply(&control(3, "a", Control::Delete));
+        assert!(!fold.get("a").unwrap().exists());
+        assert_eq!(fold.ended(&set("a")), None);
+        assert_eq!(fold.lost_through(&set("a"), Seq(1)), Seq(3));
+        fold.apply(&event(4, "a"));
+        let state = fold.get("a").unwrap();
+        assert_eq!((state.created, state.last, state.trimmed, state.closed), (Seq(4), Seq(4), Seq(3), None));
+    }
+
+    #[test]
+    fn a_checkpoint_restores_the_same_fold() {
+        let mut fold = Fold::default();
+        fold.apply(&event(1, "a"));
+        fold.apply(&control(
+            2,
+            "b",
+            Control::Configure(TopicConfig { ephemeral: true, ..TopicConfig::default() }),
+        ));
+        fold.lose(&name("a"), Seq(1));
+        fold.apply(&event(3, "c"));
+        let copy = Fold::restore(fold.iter().map(|(n, s)| (n.clone(), s.clone())), fold.forgotten());
+        assert_eq!(copy, fold);
+    }
+}

@@ -1,0 +1,290 @@
+//! The judge: from an operation and the state it meets to a record or a refusal. Pure; reads no clock.
+//!
+//! The embedded log judges before it writes, an engine's hub when it reads; both use this, so all hubs judge
+//! alike. Changes stand at once, so that operations of one batch see each other, and can be taken back until
+//! [`Judge::settle`]: a batch that could not be written leaves no trace.
+
+use std::sync::Arc;
+
+use crate::fold::{Fold, TopicState};
+use crate::keys::{KeyState, KeyWindow, Keys};
+use crate::ports::{HeldKey, Op, Outcome, Publish, Refusal, Submission};
+use crate::position::{Epochs, Position, Seq};
+use crate::record::{Control, EventBody, ItemKey, Record, Topics, What};
+use crate::topic::{TopicConfig, TopicName};
+
+/// The state that operations are judged against: the fold and the keys, ahead of what is durable.
+#[derive(Debug)]
+pub struct Judge {
+    fold: Fold,
+    keys: Keys,
+    epochs: Arc<Epochs>,
+    last: Seq,
+    undo: Vec<Undo>,
+}
+
+#[derive(Debug)]
+enum Undo {
+    Topic(TopicName, Option<TopicState>),
+    Key(Arc<str>, Option<KeyState>),
+    Last(Seq),
+}
+
+/// A moment to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(usize);
+
+impl Judge {
+    /// A judge who knows everything up to `last`.
+    pub fn new(fold: Fold, keys: Keys, epochs: Arc<Epochs>, last: Seq) -> Self {
+        Self { fold, keys, epochs, last, undo: Vec::new() }
+    }
+
+    /// The fold, ahead of what is durable.
+    pub fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    /// The keys, ahead of what is durable.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The last place that was given out.
+    pub fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// Takes a record into account that is in the log already (a restart).
+    pub fn replay(&mut self, record: &Record) {
+        self.fold.apply(record);
+        if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
+            self.keys.accept(item, record.seq, record.time_ms);
+        }
+        self.last = self.last.max(record.seq);
+    }
+
+    /// Never gives out a place up to and with `seq` again.
+    pub fn skip_to(&mut self, seq: Seq) {
+        self.last = self.last.max(seq);
+    }
+
+    /// History that the store's own limits removed. Not undone by [`Self::rollback`]: what is gone is gone.
+    pub fn lose(&mut self, topic: &TopicName, through: Seq, oldest: Seq) {
+        self.fold.lose(topic, through);
+        self.fold.forget_if_empty(topic.as_str(), oldest);
+    }
+
+    /// Judges a submission. Accepted operations append their records to `out` and change the state.
+    pub fn judge(&mut self, submission: Submission, out: &mut Vec<Record>) -> Vec<Outcome> {
+        let Submission { ops, atomic, time_ms } = submission;
+        let (mark, records) = (self.mark(), out.len());
+        let mut outcomes = Vec::with_capacity(ops.len());
+        let mut refused = false;
+        for op in ops {
+            if refused {
+                outcomes.push(Outcome::Skipped);
+                continue;
+            }
+            let outcome = match self.one(op, time_ms) {
+                Verdict::Append { record, existed } => {
+                    let position = self.position(record.seq);
+                    out.push(record);
+                    Outcome::Committed { position, existed }
+                }
+                Verdict::Unchanged { existed } => {
+                    Outcome::Unchanged { position: self.position(self.last), existed }
+                }
+                Verdict::Held(held) => Outcome::Held(held),
+                Verdict::Refuse(refusal) => {
+                    refused = true;
+                    Outcome::Refused(refusal)
+                }
+            };
+            outcomes.push(outcome);
+        }
+        if atomic && refused {
+            self.rollback(mark);
+            out.truncate(records);
+            for outcome in &mut outcomes {
+                if !matches!(outcome, Outcome::Refused(_)) {
+                    *outcome = Outcome::Refused(Refusal::WithOthers);
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// The present moment.
+    pub fn mark(&self) -> Mark {
+        Mark(self.undo.len())
+    }
+
+    /// Takes back everything since `mark`, places included: nobody has seen them.
+    pub fn rollback(&mut self, mark: Mark) {
+        while self.undo.len() > mark.0 {
+            match self.undo.pop() {
+                Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state),
+                Some(Undo::Key(key, state)) => self.keys.put_back(&key, state),
+                Some(Undo::Last(last)) => self.last = last,
+                None => break,
+            }
+        }
+    }
+
+    /// What was judged so far is durable and stays. Old keys leave the window.
+    pub fn settle(&mut self, time_ms: u64) {
+        self.undo.clear();
+        self.keys.expire(time_ms);
+    }
+
+    /// The window in which repetitions are known.
+    pub fn key_window(&self) -> KeyWindow {
+        self.keys.window()
+    }
+
+    fn one(&mut self, op: Op, time_ms: u64) -> Verdict {
+        match op {
+            Op::Publish(publish) => self.publish(publish, time_ms),
+            Op::Configure { topic, config } => self.configure(topic, config, time_ms),
+            Op::Close { topic } => {
+                let state = self.fold.get(topic.as_str());
+                let existed = state.is_some_and(TopicState::exists);
+                if state.is_some_and(|state| state.closed.is_some()) {
+                    return Verdict::Unchanged { existed };
+                }
+                self.control(topic, Control::Close, time_ms, existed)
+            }
+            Op::Delete { topic } => {
+                if !self.fold.get(topic.as_str()).is_some_and(TopicState::exists) {
+                    return Verdict::Unchanged { existed: false };
+                }
+                self.control(topic, Control::Delete, time_ms, true)
+            }
+            Op::Trim { topic, through } => {
+                let state = self.fold.get(topic.as_str());
+                let existed = state.is_some_and(TopicState::exists);
+                if state.is_none_or(|state| state.trimmed >= through.min(state.last)) {
+                    return Verdict::Unchanged { existed };
+                }
+                self.control(topic, Control::Trim { through }, time_ms, existed)
+            }
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, time_ms: u64) -> Verdict {
+        // A repetition is answered before anything else: the topic may have been closed since.
+        if let Some(item) = &publish.item {
+            let held = self.keys.get(&item.key);
+            let count = held.map_or(0, |state| state.count);
+            if item.index < count
+                && let Some(state) = held
+            {
+                return Verdict::Held(self.held(state));
+            }
+            if item.index > count {
+                return Verdict::Refuse(Refusal::KeyAhead { expected: count, got: item.index });
+            }
+        }
+        let state_of = |topic: &TopicName| self.fold.get(topic.as_str());
+        for topic in &publish.topics {
+            if let Some(at) = state_of(topic).and_then(|state| state.closed) {
+                return Verdict::Refuse(Refusal::Closed { topic: topic.clone(), at: self.position(at) });
+            }
+        }
+        let binary = publish.topics.first().and_then(state_of).is_some_and(TopicState::is_binary);
+        if !binary && !publish.utf8 {
+            let topic = publish.topics.first().cloned();
+            return topic.map_or(Verdict::Refuse(Refusal::Stopped), |topic| {
+                Verdict::Refuse(Refusal::NotText { topic })
+            });
+        }
+        let declared_ephemeral =
+            publish.topics.iter().all(|t| state_of(t).is_some_and(TopicState::is_ephemeral));
+        let existed = publish.topics.first().and_then(state_of).is_some_and(TopicState::exists);
+        let event = EventBody {
+            private: publish.private,
+            binary,
+            ephemeral: publish.ephemeral || declared_ephemeral,
+            id: publish.id,
+            event: publish.event,
+            retry_ms: publish.retry_ms,
+            data: publish.data,
+            item: publish.item,
+        };
+        self.append(publish.topics, What::Event(event), time_ms, existed)
+    }
+
+    fn configure(&mut self, topic: TopicName, config: TopicConfig, time_ms: u64) -> Verdict {
+        let state = self.fold.get(topic.as_str());
+        let existed = state.is_some_and(TopicState::exists);
+        if let Some(state) = state.filter(|state| state.exists()) {
+            if state.config.as_deref() == Some(&config) {
+                return Verdict::Unchanged { existed };
+            }
+            if let Some(at) = state.closed {
+                return Verdict::Refuse(Refusal::Closed { topic, at: self.position(at) });
+            }
+            let has_events = state.last > state.trimmed;
+            if has_events && state.is_binary() != config.is_binary() {
+                let declared = state.config.as_ref().map_or_else(
+                    || TopicConfig::default().content_type,
+                    |declared| declared.content_type.clone(),
+                );
+                return Verdict::Refuse(Refusal::ContentTypeFixed { topic, declared });
+            }
+        }
+        self.control(topic, Control::Configure(config), time_ms, existed)
+    }
+
+    fn control(&mut self, topic: TopicName, control: Control, time_ms: u64, existed: bool) -> Verdict {
+        self.append(Topics::from_iter([topic]), What::Control(control), time_ms, existed)
+    }
+
+    fn append(&mut self, mut topics: Topics, what: What, time_ms: u64, existed: bool) -> Verdict {
+        self.undo.push(Undo::Last(self.last));
+        self.last = self.last.next();
+        for topic in &mut topics {
+            let known =
+                self.fold.get_key_value(topic.as_str()).map(|(name, state)| (name.clone(), state.clone()));
+            let before = known.map(|(name, state)| {
+                *topic = name; // equal names share one allocation
+                state
+            });
+            self.undo.push(Undo::Topic(topic.clone(), before));
+        }
+        let record = Record { seq: self.last, time_ms, topics, what };
+        self.fold.apply(&record);
+        if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
+            self.undo.push(Undo::Key(Arc::clone(&item.key), self.keys.get(&item.key)));
+            self.keys.accept(item, record.seq, time_ms);
+        }
+        Verdict::Append { record, existed }
+    }
+
+    fn held(&self, state: KeyState) -> HeldKey {
+        HeldKey { count: state.count, first: self.position(state.first), last: self.position(state.last) }
+    }
+
+    fn position(&self, seq: Seq) -> Position {
+        self.epochs.position(seq)
+    }
+}
+
+enum Verdict {
+    Append { record: Record, existed: bool },
+    Unchanged { existed: bool },
+    Held(HeldKey),
+    Refuse(Refusal),
+}
+
+/// Puts a key's scope and text together.
+///
+/// # Errors
+/// `None` if it would be longer than [`ItemKey::BYTES_MAX`].
+pub fn scoped_key(scope: &str, key: &str) -> Option<Arc<str>> {
+    (scope.len() + 1 + key.len() <= ItemKey::BYTES_MAX).then(|| format!("{scope}\0{key}").into())
+}
+
+#[cfg(test)]
+mod tests;

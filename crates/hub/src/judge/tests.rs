@@ -1,0 +1,149 @@
+//! The judge's behaviours, each by what it answers and what it appends.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::position::Epoch;
+
+fn judge() -> Judge {
+    let keys = Keys::new(KeyWindow::default());
+    Judge::new(Fold::default(), keys, Arc::new(Epochs::first(Epoch(1))), Seq::ZERO)
+}
+
+fn topic(text: &str) -> TopicName {
+    TopicName::parse(text).unwrap()
+}
+
+fn publish(to: &str, item: Option<(&str, u64)>) -> Op {
+    Op::Publish(Publish {
+        topics: Topics::from_iter([topic(to)]),
+        private: false,
+        id: None,
+        event: None,
+        retry_ms: None,
+        data: Bytes::from_static(b"x"),
+        utf8: true,
+        ephemeral: false,
+        item: item.map(|(key, index)| ItemKey { key: key.into(), index }),
+    })
+}
+
+fn binary(to: &str) -> Op {
+    let config = TopicConfig { content_type: "image/png".into(), ..TopicConfig::default() };
+    Op::Configure { topic: topic(to), config }
+}
+
+#[track_caller]
+fn check(judge: &mut Judge, ops: Vec<Op>, atomic: bool, said: &[&str], seqs: &[u64]) {
+    let mut out = Vec::new();
+    let outcomes = judge.judge(Submission { ops, atomic, time_ms: 5 }, &mut out);
+    let texts: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::Committed { position, existed } => format!("{position} {existed}"),
+            Outcome::Unchanged { existed, .. } => format!("same {existed}"),
+            Outcome::Held(held) => format!("held {} {} {}", held.count, held.first, held.last),
+            Outcome::Refused(refusal) => format!("{refusal:?}").split([' ', '{']).next().unwrap().to_owned(),
+            Outcome::Skipped => "skipped".to_owned(),
+        })
+        .collect();
+    assert_eq!(texts, said);
+    assert_eq!(out.iter().map(|record| record.seq.0).collect::<Vec<_>>(), seqs);
+}
+
+#[test]
+fn items_of_a_key_are_accepted_once_and_in_order() {
+    let mut judge = judge();
+    check(
+        &mut judge,
+        vec![publish("a", Some(("k", 0))), publish("a", Some(("k", 1)))],
+        false,
+        &["1.1 false", "1.2 true"],
+        &[1, 2],
+    );
+    let again =
+        || vec![publish("a", Some(("k", 0))), publish("a", Some(("k", 1))), publish("a", Some(("k", 2)))];
+    check(&mut judge, again(), false, &["held 2 1.1 1.2", "held 2 1.1 1.2", "1.3 true"], &[3]);
+    check(&mut judge, vec![publish("a", Some(("k", 9)))], false, &["KeyAhead"], &[]);
+    check(&mut judge, vec![Op::Close { topic: topic("a") }], false, &["1.4 true"], &[4]);
+    check(&mut judge, vec![publish("a", Some(("k", 1)))], false, &["held 3 1.1 1.3"], &[]);
+}
+
+#[test]
+fn what_follows_a_refusal_is_skipped_and_a_retry_goes_on_there() {
+    let mut judge = judge();
+    let close = Op::Close { topic: topic("closed") };
+    check(&mut judge, vec![close], false, &["1.1 false"], &[1]);
+    let body = || {
+        vec![publish("a", Some(("k", 0))), publish("closed", Some(("k", 1))), publish("a", Some(("k", 2)))]
+    };
+    check(&mut judge, body(), false, &["1.2 false", "Closed", "skipped"], &[2]);
+    check(&mut judge, vec![Op::Delete { topic: topic("closed") }], false, &["1.3 true"], &[3]);
+    check(&mut judge, body(), false, &["held 1 1.2 1.2", "1.4 false", "1.5 true"], &[4, 5]);
+}
+
+#[test]
+fn an_atomic_submission_leaves_no_trace_when_refused() {
+    let mut judge = judge();
+    check(&mut judge, vec![Op::Close { topic: topic("closed") }], false, &["1.1 false"], &[1]);
+    let before = judge.fold().clone();
+    let body = vec![publish("a", Some(("k", 0))), publish("closed", None), publish("b", None)];
+    check(&mut judge, body, true, &["WithOthers", "Closed", "WithOthers"], &[]);
+    assert_eq!((judge.fold(), judge.last(), judge.keys().get("k")), (&before, Seq(1), None));
+}
+
+#[test]
+fn an_unwritten_batch_is_taken_back_whole() {
+    let mut judge = judge();
+    check(&mut judge, vec![publish("a", Some(("k", 0)))], false, &["1.1 false"], &[1]);
+    judge.settle(5);
+    let (before, mark) = (judge.fold().clone(), judge.mark());
+    let batch = vec![
+        publish("a", Some(("k", 1))),
+        binary("b"),
+        Op::Delete { topic: topic("a") },
+        publish("a", Some(("n", 0))),
+    ];
+    check(&mut judge, batch, false, &["1.2 true", "1.3 false", "1.4 true", "1.5 false"], &[2, 3, 4, 5]);
+    judge.rollback(mark);
+    assert_eq!((judge.fold(), judge.last()), (&before, Seq(1)));
+    assert_eq!((judge.keys().get("k").unwrap().count, judge.keys().get("n")), (1, None));
+}
+
+#[test]
+fn text_and_binary_do_not_mix() {
+    let mut judge = judge();
+    let raw = |to: &str| match publish(to, None) {
+        Op::Publish(publish) => Op::Publish(Publish { utf8: false, ..publish }),
+        other => other,
+    };
+    check(&mut judge, vec![raw("b")], false, &["NotText"], &[]);
+    check(
+        &mut judge,
+        vec![binary("b"), raw("b"), binary("b")],
+        false,
+        &["1.1 false", "1.2 true", "same true"],
+        &[1, 2],
+    );
+    check(&mut judge, vec![publish("t", None), binary("t")], false, &["1.3 false", "ContentTypeFixed"], &[3]);
+    let mut out = Vec::new();
+    let _ = judge.judge(Submission { ops: vec![publish("b", None)], atomic: false, time_ms: 0 }, &mut out);
+    assert!(out[0].event().unwrap().binary, "a binary topic's text is framed like its bytes");
+}
+
+#[test]
+fn closing_deleting_and_trimming_twice_changes_nothing() {
+    let mut judge = judge();
+    let trim = || Op::Trim { topic: topic("a"), through: Seq(9) };
+    check(
+        &mut judge,
+        vec![publish("a", None), trim(), trim()],
+        false,
+        &["1.1 false", "1.2 true", "same true"],
+        &[1, 2],
+    );
+    let close = || Op::Close { topic: topic("a") };
+    check(&mut judge, vec![close(), close()], false, &["1.3 true", "same true"], &[3]);
+    let delete = || Op::Delete { topic: topic("a") };
+    check(&mut judge, vec![delete(), delete()], false, &["1.4 true", "same false"], &[4]);
+}

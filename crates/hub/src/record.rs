@@ -1,0 +1,104 @@
+//! Records: what the log holds. An event for subscribers, or a control record that says what became of a topic.
+//!
+//! Topic state is a fold over records ([`crate::fold`]), so every hub that reads the log knows the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use tidings_codec::{EventId, EventName};
+
+use crate::position::Seq;
+use crate::topic::{TopicConfig, TopicName};
+
+/// A record's topics: one or more, the first is the canonical one. No name occurs twice.
+pub type Topics = SmallVec<[TopicName; 1]>;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place.
+    pub seq: Seq,
+    /// Wall clock when it was accepted, in milliseconds since 1970. For people and retention, never for order.
+    pub time_ms: u64,
+    /// What it belongs to.
+    pub topics: Topics,
+    /// What it is.
+    pub what: What,
+}
+
+/// What a record is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An event for subscribers.
+    Event(EventBody),
+    /// A change of its topics.
+    Control(Control),
+}
+
+/// An event as the publisher gave it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventBody {
+    /// Delivered only to grants that name one of its topics.
+    pub private: bool,
+    /// The data is not text: frames carry it as base64.
+    pub binary: bool,
+    /// Not kept in the store: all its topics are ephemeral.
+    pub ephemeral: bool,
+    /// The publisher's id. Never empty.
+    pub id: Option<EventId>,
+    /// The event's type; `None` is `message`.
+    pub event: Option<EventName>,
+    /// A reconnection time for whoever receives it, in milliseconds.
+    pub retry_ms: Option<u64>,
+    /// The data: UTF-8 unless `binary`.
+    pub data: Bytes,
+    /// What makes a repetition of the same publish known.
+    pub item: Option<ItemKey>,
+}
+
+/// Item `index` of the request that came under an idempotency key. The items of a key are accepted in order,
+/// 0, 1, 2 …, so that the state of a key is one number however long its body was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ItemKey {
+    /// The key with its scope (whose it is and where it was used), at most [`ItemKey::BYTES_MAX`] bytes.
+    pub key: Arc<str>,
+    /// The place of the item in the body, from 0.
+    pub index: u64,
+}
+
+impl ItemKey {
+    /// Longest key with its scope, in bytes.
+    pub const BYTES_MAX: usize = 512;
+}
+
+/// A change of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The topic is declared (created, if it was not there).
+    Configure(TopicConfig),
+    /// No event follows any more.
+    Close,
+    /// The topic and all its history are gone. It may be used anew.
+    Delete,
+    /// The topic's events up to and with this place are gone.
+    Trim {
+        /// The last place that is gone.
+        through: Seq,
+    },
+}
+
+impl Record {
+    /// The event, if it is one.
+    pub fn event(&self) -> Option<&EventBody> {
+        match &self.what {
+            What::Event(event) => Some(event),
+            What::Control(_) => None,
+        }
+    }
+
+    /// The canonical topic. Records have at least one.
+    pub fn canonical(&self) -> Option<&TopicName> {
+        self.topics.first()
+    }
+}
