@@ -415,3 +415,6 @@ impl Decoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

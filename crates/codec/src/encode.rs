@@ -165,3 +165,6 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         Some(line)
     })
 }
+
+#[cfg(test)]
+mod tests;
