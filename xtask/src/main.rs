@@ -1,2 +1,47 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: the project's own tasks. `tidy` holds the house rules, `test` runs everything in order.
+//!
+//! Not a build system: it calls cargo, git and node and says what they said.
+//! **Invariant:** a check or step that could not run is a failure, never a silent skip.
+#![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
+
+mod repo;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  tidy                        the house rules: dependency picture, file heads, links, bans
+  test [--only STEP,STEP]     every step in order; the last line says how many tests passed
+  test --list                 the steps and what each needs";
+
+/// Why a command did not succeed, in a sentence for the person at the terminal.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // One stream for the whole run: on a CI page, the last line is the one that names the failure.
+            println!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["tidy"] => tidy::run(&repo::root()?),
+        ["test", rest @ ..] => test::run(&repo::root()?, &test::Choice::parse(rest)?),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        [] => Err(USAGE.to_owned()),
+        [other, ..] => Err(format!("unknown command `{other}`\n\n{USAGE}")),
+    }
+}

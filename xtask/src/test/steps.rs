@@ -1,0 +1,185 @@
+//! The table of steps. To add one: a row here, its function below, its programs in `needs`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::needs::{self, Need};
+use super::tally::Tally;
+use super::{child, tally};
+use crate::{Failure, repo, tidy};
+
+/// Does the work of a step in the repository at the path, and counts the tests that it ran.
+pub(super) type Run = fn(&Path, &mut Tally) -> Result<(), Failure>;
+
+/// One row of the table.
+pub(super) struct Step {
+    /// What `--only` calls it.
+    pub(super) name: &'static str,
+    /// One line for `--list` and the log.
+    pub(super) about: &'static str,
+    /// Programs besides the Rust toolchain.
+    pub(super) needs: &'static [Need],
+    /// What it does.
+    pub(super) work: Work,
+}
+
+/// What a step does.
+pub(super) enum Work {
+    /// Installs what the other chosen steps need.
+    Provide,
+    /// Anything else.
+    Run(Run),
+}
+
+const GIT: Need = Need::any("git", "git");
+
+/// All steps, in order: the cheap ones first, so that a slip is told early.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "deps", about: "programs that the steps need", needs: &[], work: Work::Provide },
+    Step { name: "fmt", about: "formatting", needs: &[], work: Work::Run(fmt) },
+    Step { name: "tidy", about: "the house rules", needs: &[GIT], work: Work::Run(tidy) },
+    Step { name: "clippy", about: "lints, without a warning", needs: &[], work: Work::Run(clippy) },
+    Step { name: "doc", about: "documentation, without a warning", needs: &[], work: Work::Run(doc) },
+    Step { name: "test", about: "unit, integration and doc tests", needs: &[], work: Work::Run(test) },
+    Step {
+        name: "browser",
+        about: "Chromium and Firefox against the real binary",
+        needs: &[
+            Need { binary: "node", package: "nodejs", major_min: Some(20) },
+            Need::any("npm", "npm"),
+            Need::any("chromium", "chromium"),
+            Need::any("firefox-esr", "firefox-esr"),
+        ],
+        work: Work::Run(browser),
+    },
+];
+
+impl Step {
+    /// Runs the step; `chosen` are all steps of this run.
+    ///
+    /// # Errors
+    /// If something it needs is missing, or its work fails, or a test was kept from running.
+    pub(super) fn run(&self, root: &Path, chosen: &[&Step], tally: &mut Tally) -> Result<(), Failure> {
+        match self.work {
+            Work::Provide => {
+                let all: Vec<Need> = chosen.iter().flat_map(|step| step.needs).copied().collect();
+                needs::provide(&all)
+            }
+            Work::Run(work) => {
+                needs::check(self.needs.iter().copied())?;
+                work(root, tally)?;
+                match tally.asleep {
+                    0 => Ok(()),
+                    asleep => Err(format!("{asleep} tests did not run: ignored, skipped or cancelled")),
+                }
+            }
+        }
+    }
+}
+
+fn fmt(root: &Path, _: &mut Tally) -> Result<(), Failure> {
+    child::run(cargo(root).args(["fmt", "--all", "--check"]))
+}
+
+fn tidy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
+    tidy::run(root)
+}
+
+fn clippy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
+    child::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
+    child::run(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let mut command = cargo(root);
+    // All failures of a run are worth knowing, not only those of the first binary.
+    command.args(["test", "--workspace", "--no-fail-fast"]);
+    child::watch(&mut command, |line| tally.cargo_line(line))?;
+    some_ran(tally)
+}
+
+fn browser(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let binary = build_tidings(root)?;
+    let directory = root.join("tests/browser");
+    child::run(
+        Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .current_dir(&directory),
+    )?;
+    let mut command = Command::new("node");
+    // One file at a time: two browsers at once on a small machine only prove that it is small.
+    command.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
+    command.current_dir(&directory).env("TIDINGS_BIN", binary);
+    child::watch(&mut command, |line| tally.node_line(line))?;
+    some_ran(tally)
+}
+
+/// Builds the binary as developers do and asks cargo where it put it.
+fn build_tidings(root: &Path) -> Result<PathBuf, Failure> {
+    child::run(cargo(root).args(["build", "--package", "tidings", "--bin", "tidings"]))?;
+    let mut path = None;
+    let mut command = cargo(root);
+    command.args(["build", "--quiet", "--package", "tidings", "--bin", "tidings", "--message-format=json"]);
+    child::listen(&mut command, |line| path = executable(line).or_else(|| path.take()))?;
+    path.map(PathBuf::from).ok_or_else(|| "cargo built no binary called tidings".to_owned())
+}
+
+/// The path in one of cargo's JSON messages, if it tells of an executable.
+fn executable(message: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    message.get("executable")?.as_str().map(str::to_owned)
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(repo::cargo());
+    command.current_dir(root);
+    command
+}
+
+fn some_ran(tally: &tally::Tally) -> Result<(), Failure> {
+    if tally.ran() == 0 { Err("not one test ran".to_owned()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(run: Run, needs: &'static [Need]) -> Step {
+        Step { name: "step", about: "", needs, work: Work::Run(run) }
+    }
+
+    #[test]
+    fn a_step_without_its_program_fails_before_it_runs() {
+        const ABSENT: &[Need] = &[Need::any("no-such-program-here", "nothing")];
+        let step = step(|_, _| panic!("ran without its program"), ABSENT);
+        let fault = step.run(Path::new("."), &[], &mut Tally::default()).unwrap_err();
+        assert!(fault.contains("no-such-program-here is missing"), "{fault}");
+    }
+
+    #[test]
+    fn a_test_that_sleeps_fails_the_step() {
+        let asleep: Run = |_, tally| {
+            tally.cargo_line("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured");
+            Ok(())
+        };
+        let fault = step(asleep, &[]).run(Path::new("."), &[], &mut Tally::default()).unwrap_err();
+        assert!(fault.contains("1 tests did not run"), "{fault}");
+    }
+
+    #[test]
+    fn a_run_without_a_test_is_no_success() {
+        assert!(some_ran(&Tally::default()).is_err());
+        assert!(some_ran(&Tally { passed: 1, ..Tally::default() }).is_ok());
+    }
+
+    #[test]
+    fn the_binary_is_where_cargo_says() {
+        let artifact = r#"{"reason":"compiler-artifact","executable":"a/debug/tidings"}"#;
+        assert_eq!(executable(artifact), Some("a/debug/tidings".to_owned()));
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
+        assert_eq!(executable("warning: not JSON"), None);
+    }
+}
