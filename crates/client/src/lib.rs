@@ -1,1 +1,44 @@
-//! placeholder
+//! `EventSource` for Rust: opens an event stream, keeps it open, and resumes where it was.
+//!
+//! What it is: [`EventSource`], a [`Stream`](futures_core::Stream) of what happened, over tokio and hyper;
+//! under it [`machine`], which decides everything and does no I/O. It behaves as the `EventSource` of WHATWG
+//! HTML 9.2 unless told otherwise, and says aloud what a browser hides: reconnects and why, ids that moved
+//! without an event, comments.
+//! What it is not: it keeps no events and no queue; what is not polled is not read. The wire format is
+//! `tidings-codec`.
+//!
+//! **Invariants.** Memory is one chunk of the transport and one event within its limit. A source reconnects
+//! with the last id it told, never with a later one. What a server sends can end a source, never panic it.
+//!
+//! ```no_run
+//! use futures_util::StreamExt as _;
+//! use tidings_client::{EventSource, SourceEvent};
+//!
+//! # async fn follow() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut source = EventSource::builder("https://example.org/topics/news").build()?;
+//! while let Some(event) = source.next().await {
+//!     match event? {
+//!         SourceEvent::Message(message) => println!("{}: {}", message.event, message.data),
+//!         SourceEvent::Reconnecting { after_ms, cause } => eprintln!("{cause}; again in {after_ms} ms"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod builder;
+mod error;
+pub mod machine;
+mod redirect;
+mod source;
+mod tls;
+
+pub use backoff::Backoff;
+pub use builder::EventSourceBuilder;
+pub use error::{BuildError, Disconnect, NetworkError, SourceError};
+pub use machine::{ReadyState, RetryStatuses, SourceEvent};
+pub use source::EventSource;
+pub use tidings_codec::{EventId, EventName, Message};

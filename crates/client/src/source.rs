@@ -1,0 +1,271 @@
+//! The driver: the machine's actions over tokio and hyper, as a stream.
+//! No task of its own and no queue: what is not polled is not read, so a slow consumer slows the server.
+
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf as _, Bytes};
+use futures_core::Stream;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request};
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::TokioExecutor;
+use tidings_codec::EventId;
+use tokio::time::Sleep;
+
+use crate::machine::{Action, Attempt, Machine, ReadyState};
+use crate::{EventSourceBuilder, NetworkError, SourceError, SourceEvent};
+
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What hyper may buffer of an HTTP/1 answer before it is read from here.
+const TRANSPORT_BYTES_MAX: usize = 128 * 1024;
+
+/// A stream of what happens at a URL that serves events.
+///
+/// Ends (`None`) after [`SourceEvent::Ended`], after an error, and after [`close`](Self::close); until then
+/// it reconnects by itself. Dropping it drops the connection.
+///
+/// ```no_run
+/// use futures_util::StreamExt as _;
+/// use tidings_client::{Backoff, EventSource, RetryStatuses, SourceEvent};
+///
+/// # async fn follow() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut source = EventSource::builder("https://example.org/topics/news")
+///     .retry_statuses(RetryStatuses::transient())
+///     .backoff(Backoff::exponential(30_000))
+///     .build()?;
+/// while let Some(event) = source.next().await {
+///     if let SourceEvent::Message(message) = event? {
+///         println!("{} (resume after {})", message.data, message.last_event_id);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a source does nothing until it is polled"]
+#[derive(Debug)]
+pub struct EventSource {
+    machine: Machine,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    headers: HeaderMap,
+    body: Bytes,
+    wire: Wire,
+    /// What was read and not yet decoded.
+    chunk: Bytes,
+    /// Set for some moment not later than the machine's timeout.
+    timer: Option<Pin<Box<Sleep>>>,
+    reconnect_asked: bool,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Down,
+    Requesting(ResponseFuture),
+    Streaming(Incoming),
+}
+
+impl EventSource {
+    /// Begins the settings of a source.
+    pub fn builder(url: &str) -> EventSourceBuilder {
+        EventSourceBuilder::new(url)
+    }
+
+    pub(crate) fn new(
+        machine: Machine,
+        connector: HttpsConnector<HttpConnector>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            // A stream's connection is never reused, and a reconnect must not meet a dead one.
+            .pool_max_idle_per_host(0)
+            .http1_max_buf_size(TRANSPORT_BYTES_MAX)
+            .build(connector);
+        Self {
+            machine,
+            client,
+            headers,
+            body,
+            wire: Wire::Down,
+            chunk: Bytes::new(),
+            timer: None,
+            reconnect_asked: false,
+        }
+    }
+
+    /// The id of the event or id told last: what to keep, and where the next connection resumes.
+    #[must_use]
+    pub fn last_event_id(&self) -> &EventId {
+        self.machine.last_event_id()
+    }
+
+    /// What a page would see as `readyState`.
+    #[must_use]
+    pub fn ready_state(&self) -> ReadyState {
+        self.machine.ready_state()
+    }
+
+    /// Closes the source for good. Nothing is told any more.
+    pub fn close(&mut self) {
+        self.machine.close();
+        self.hang_up();
+    }
+
+    /// Drops the connection, or the wait for one, and connects at once: with the next poll. What was read and
+    /// not yet told comes again, if the server resumes.
+    pub fn reconnect_now(&mut self) {
+        self.reconnect_asked = true;
+    }
+
+    fn hang_up(&mut self) {
+        self.wire = Wire::Down;
+        self.chunk = Bytes::new();
+    }
+
+    /// Does what the machine asks for; gives what is to be told.
+    fn act(&mut self, action: Action) -> Option<Result<SourceEvent, SourceError>> {
+        match action {
+            Action::Tell(event) => Some(Ok(event)),
+            Action::Connect(attempt) => {
+                self.hang_up();
+                self.wire = Wire::Requesting(self.client.request(self.request(attempt)));
+                None
+            }
+            Action::Wait { after_ms, cause } => {
+                self.hang_up();
+                Some(Ok(SourceEvent::Reconnecting { after_ms, cause }))
+            }
+            Action::Close(error) => {
+                self.hang_up();
+                Some(error.map_or(Ok(SourceEvent::Ended), Err))
+            }
+        }
+    }
+
+    fn request(&self, attempt: Attempt) -> Request<Full<Bytes>> {
+        let Attempt { uri, method, with_body, with_credentials, last_event_id } = attempt;
+        let body = if with_body { self.body.clone() } else { Bytes::new() };
+        let mut request = Request::new(Full::new(body));
+        *request.uri_mut() = uri;
+        *request.method_mut() = method;
+        for (name, value) in &self.headers {
+            let goes_along = (with_credentials || !is_credential(name))
+                && (with_body || !name.as_str().starts_with("content-"));
+            if goes_along {
+                request.headers_mut().append(name, value.clone());
+            }
+        }
+        if let Some(id) = last_event_id {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        request
+    }
+
+    /// What the connection does next, told to the machine. Pending also if there is none.
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<Action>> {
+        Poll::Ready(match &mut self.wire {
+            Wire::Down => return Poll::Pending,
+            Wire::Requesting(answer) => match ready!(Pin::new(answer).poll(cx)) {
+                Ok(answer) => {
+                    let (head, body) = answer.into_parts();
+                    self.wire = Wire::Streaming(body);
+                    self.machine.handle_response(now(), head.status, head.headers)
+                }
+                Err(error) => {
+                    self.wire = Wire::Down;
+                    let error = if error.is_connect() {
+                        NetworkError::connecting(error)
+                    } else {
+                        NetworkError::connected(error)
+                    };
+                    self.machine.handle_error(now(), error)
+                }
+            },
+            Wire::Streaming(body) => match ready!(Pin::new(body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    // Trailers are of no use here.
+                    self.chunk = frame.into_data().unwrap_or_default();
+                    None
+                }
+                Some(Err(error)) => {
+                    self.wire = Wire::Down;
+                    self.machine.handle_error(now(), NetworkError::connected(error))
+                }
+                None => {
+                    self.wire = Wire::Down;
+                    self.machine.handle_end(now())
+                }
+            },
+        })
+    }
+
+    /// Ready when the machine's time has come, with what it wants then.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Action>> {
+        loop {
+            let Some(due) = self.machine.poll_timeout() else { return Poll::Pending };
+            let due = tokio::time::Instant::from_std(due);
+            if due <= tokio::time::Instant::now() {
+                self.timer = None;
+                return Poll::Ready(self.machine.handle_timeout(now()));
+            }
+            // A stall's deadline moves with every byte: the timer is not moved along, but looks again when it
+            // fires. Only one that would fire too late is set anew.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+        }
+    }
+}
+
+impl Stream for EventSource {
+    type Item = Result<SourceEvent, SourceError>;
+
+    // Promise: tells in the order of the wire, and reads no further chunk before the last one is used up.
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if this.machine.ready_state() == ReadyState::Closed {
+                return Poll::Ready(None);
+            }
+            let action = if mem::take(&mut this.reconnect_asked) {
+                this.machine.reconnect_now(now())
+            } else if this.chunk.is_empty() {
+                // The wire first: bytes that lay there while nobody polled are no stall.
+                match this.poll_wire(cx) {
+                    Poll::Ready(action) => action,
+                    Poll::Pending => ready!(this.poll_timer(cx)),
+                }
+            } else {
+                let mut input: &[u8] = &this.chunk;
+                let action = this.machine.handle_bytes(now(), &mut input);
+                let used = this.chunk.len() - input.len();
+                this.chunk.advance(used);
+                action
+            };
+            if let Some(told) = action.and_then(|action| this.act(action)) {
+                return Poll::Ready(Some(told));
+            }
+        }
+    }
+}
+
+/// What stays behind when a redirect leads to another origin.
+pub(crate) fn is_credential(name: &HeaderName) -> bool {
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name)
+}
+
+/// Tokio's clock, so that a test that stops it stops this too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
