@@ -1,5 +1,7 @@
 //! What a subscriber asks for: topics and event types. Filters that are equal are kept once.
 
+use std::sync::Arc;
+
 use tidings_codec::EventName;
 
 use crate::record::{EventBody, Record};
@@ -8,7 +10,7 @@ use crate::selector::Selectors;
 /// A subscriber's wish. Equal wishes are equal values, whatever order they were written in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Filter {
-    selectors: Selectors,
+    selectors: Arc<Selectors>,
     /// Only these event types; empty: all. Sorted.
     events: Box<[EventName]>,
 }
@@ -16,7 +18,7 @@ pub struct Filter {
 impl Filter {
     /// All events of the selected topics.
     pub fn topics(selectors: Selectors) -> Self {
-        Self { selectors, events: Box::default() }
+        Self { selectors: Arc::new(selectors), events: Box::default() }
     }
 
     /// Keeps only events of these types; none given keeps all. An event without a type is a `message`.
@@ -29,7 +31,7 @@ impl Filter {
     }
 
     /// The selectors.
-    pub fn selectors(&self) -> &Selectors {
+    pub fn selectors(&self) -> &Arc<Selectors> {
         &self.selectors
     }
 

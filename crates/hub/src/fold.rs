@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::ports::Trimmed;
 use crate::position::Seq;
 use crate::record::{Control, Record, What};
 use crate::selector::Selectors;
@@ -107,6 +108,8 @@ impl Fold {
     pub fn apply(&mut self, record: &Record) {
         for topic in &record.topics {
             match &record.what {
+                // Not in the store, so not in the state: a fold over what is stored is the same after a restart.
+                What::Event(event) if event.ephemeral => {}
                 What::Event(event) => {
                     let state = self.topic(topic, record.seq);
                     state.last = record.seq;
@@ -119,9 +122,13 @@ impl Fold {
                 }
                 What::Control(Control::Close) => self.topic(topic, record.seq).closed = Some(record.seq),
                 What::Control(Control::Delete) => {
-                    let gone = TopicState { trimmed: record.seq, ..TopicState::default() };
-                    self.topics.insert(topic.clone(), gone);
-                    self.trimmed_max = self.trimmed_max.max(record.seq);
+                    // Up to its last event, not to here: who has seen that one missed nothing.
+                    let state = self.topics.entry(topic.clone()).or_default();
+                    // What was never stored is not counted in `last`.
+                    let last = if state.is_ephemeral() { record.seq } else { state.last };
+                    let trimmed = state.trimmed.max(last);
+                    *state = TopicState { trimmed, ..TopicState::default() };
+                    self.trimmed_max = self.trimmed_max.max(trimmed);
                 }
                 What::Control(Control::Trim { through }) => self.lose(topic, *through),
             }
@@ -138,19 +145,30 @@ impl Fold {
         }
     }
 
-    /// Forgets a topic that has nothing left to tell: no history after `oldest`, no declaration, not closed.
-    /// Returns whether it was dropped.
-    pub fn forget_if_empty(&mut self, topic: &str, oldest: Seq) -> bool {
-        let spent = self.topics.get(topic).filter(|state| {
-            let history_gone = state.last <= state.trimmed;
-            let tells_nothing = state.config.is_none() && state.closed.is_none();
-            history_gone && tells_nothing && state.created < oldest && state.trimmed < oldest
+    /// Takes into account what the store's own limits removed, and forgets the topics that have nothing left to
+    /// tell: no history, no declaration, not closed within the history. Linear in the topics; once per removed segment.
+    pub fn trim(&mut self, trimmed: &Trimmed) {
+        for (topic, through) in &trimmed.topics {
+            self.lose(topic, *through);
+        }
+        let oldest = trimmed.through.next();
+        let mut forgotten = self.forgotten;
+        self.topics.retain(|_, state| {
+            let history_gone =
+                state.last <= state.trimmed && state.trimmed < oldest && state.created < oldest;
+            let tells_nothing = state.config.is_none() && state.closed.is_none_or(|closed| closed < oldest);
+            if history_gone && tells_nothing {
+                forgotten = forgotten.max(state.trimmed);
+            }
+            !(history_gone && tells_nothing)
         });
-        let Some(trimmed) = spent.map(|state| state.trimmed) else { return false };
-        self.topics.remove(topic);
-        self.forgotten = self.forgotten.max(trimmed);
-        self.trimmed_max = self.trimmed_max.max(trimmed);
-        true
+        self.forgotten = forgotten;
+        self.trimmed_max = self.trimmed_max.max(forgotten);
+    }
+
+    /// No topic lost anything past here.
+    pub fn trimmed_max(&self) -> Seq {
+        self.trimmed_max
     }
 
     /// The last place that the selected topics may have lost: whoever has considered all up to there missed nothing.
@@ -191,7 +209,9 @@ impl Fold {
     }
 
     fn topic(&mut self, topic: &TopicName, seq: Seq) -> &mut TopicState {
-        let state = self.topics.entry(topic.clone()).or_default();
+        // One that was forgotten may have lost events before it came back.
+        let new = || TopicState { trimmed: self.forgotten, ..TopicState::default() };
+        let state = self.topics.entry(topic.clone()).or_insert_with(new);
         if !state.exists() {
             state.created = seq;
         }
@@ -246,12 +266,36 @@ mod tests {
     fn a_forgotten_topic_still_tells_its_gap() {
         let mut fold = Fold::default();
         fold.apply(&event(5, "a"));
-        assert!(!fold.forget_if_empty("a", Seq(50)), "it has history");
-        fold.lose(&name("a"), Seq(40));
-        assert!(fold.forget_if_empty("a", Seq(41)));
+        fold.trim(&Trimmed { through: Seq(50), topics: vec![] });
+        assert!(!fold.is_empty(), "it has history");
+        fold.trim(&Trimmed { through: Seq(40), topics: vec![(name("a"), Seq(5))] });
+        assert!(fold.is_empty());
         assert_eq!(fold.lost_through(&set("a"), Seq(3)), Seq(5));
         assert_eq!(fold.lost_through(&set("*"), Seq(3)), Seq(5));
         assert_eq!(fold.lost_through(&set("a"), Seq(5)), Seq::ZERO);
+        fold.apply(&event(100, "a"));
+        assert_eq!(fold.lost_through(&set("a"), Seq(3)), Seq(5), "also when it came back");
+    }
+
+    #[test]
+    fn what_is_deleted_or_closed_is_forgotten_with_its_history() {
+        let mut fold = Fold::default();
+        fold.apply(&event(1, "deleted"));
+        fold.apply(&control(2, "deleted", Control::Delete));
+        fold.apply(&control(3, "closed", Control::Close));
+        fold.apply(&control(4, "declared", Control::Configure(TopicConfig::default())));
+        fold.trim(&Trimmed { through: Seq(2), topics: vec![] });
+        assert_eq!(fold.len(), 2);
+        fold.trim(&Trimmed { through: Seq(9), topics: vec![] });
+        assert_eq!(fold.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["declared"]);
+    }
+
+    #[test]
+    fn what_is_not_stored_leaves_no_trace() {
+        let mut fold = Fold::default();
+        let body = EventBody { ephemeral: true, ..EventBody::default() };
+        fold.apply(&Record { what: What::Event(body), ..event(1, "typing/1") });
+        assert_eq!(fold, Fold::default());
     }
 
     #[test]
@@ -263,10 +307,11 @@ mod tests {
         fold.apply(&control(3, "a", Control::Delete));
         assert!(!fold.get("a").unwrap().exists());
         assert_eq!(fold.ended(&set("a")), None);
-        assert_eq!(fold.lost_through(&set("a"), Seq(1)), Seq(3));
+        assert_eq!(fold.lost_through(&set("a"), Seq(0)), Seq(1));
+        assert_eq!(fold.lost_through(&set("a"), Seq(1)), Seq::ZERO, "who saw the last one missed nothing");
         fold.apply(&event(4, "a"));
         let state = fold.get("a").unwrap();
-        assert_eq!((state.created, state.last, state.trimmed, state.closed), (Seq(4), Seq(4), Seq(3), None));
+        assert_eq!((state.created, state.last, state.trimmed, state.closed), (Seq(4), Seq(4), Seq(1), None));
     }
 
     #[test]

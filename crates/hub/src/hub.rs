@@ -1,180 +1,636 @@
 //! The hub: publish and subscribe, for a program that embeds one and for the server alike.
-#![allow(missing_docs, unused, clippy::todo, reason = "signatures first; bodies are being written")]
+//!
+//! Holds no queue: what is committed goes into the hot log, and whoever wants it is woken to look.
+//! **Order of truth:** the store made a batch durable before [`Follower`] shows it, and acks it after.
 
+use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
 
-use bytes::Bytes;
-use tidings_codec::{EventId, EventName};
+use parking_lot::{Mutex, RwLock};
 
+use crate::cold::Turns;
+use crate::ephemeral::Ephemeral;
+use crate::feed::{Feed, FeedStart};
 use crate::filter::Filter;
-use crate::ids::ResumePoint;
+use crate::fold::{Fold, TopicState};
+use crate::frame::Dialect;
+use crate::hot::HotLog;
 use crate::limits::Limits;
-use crate::ports::{Bounds, Clock, Health, Log, LogError, Outcome, Publish, Refusal, Submission};
-use crate::position::Position;
-use crate::record::Topics;
+use crate::ports::{
+    Batch, Bounds, Clock, Health, Log, LogError, Op, Outcome, Publish, Refusal, Sink, Submission,
+};
+use crate::position::{Epochs, Position, Seq};
+use crate::reader::Reader;
+use crate::record::What;
+use crate::resume::{self, From, Span, Start};
 use crate::selector::Selectors;
+use crate::shard::Shard;
+use crate::subscription::{CursorBlock, Subscription};
 use crate::topic::{TopicConfig, TopicName};
 
 /// A handle to a hub; clones are the same hub.
+///
+/// Open one over a [`Log`], [`publish`](Hub::publish) to it, hand [`subscribe`](Hub::subscribe)'s answer to axum
+/// or hyper as a response body. Somebody must call [`tick`](Hub::tick): [`spawn_ticks`](Hub::spawn_ticks) does.
 #[derive(Clone)]
-pub struct Hub {}
-
-impl Hub {
-    /// Attaches to a log. `event_bytes_max` is checked against the hot log's budget.
-    pub fn open(log: Arc<dyn Log>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, OpenError> { todo!() }
-    /// Heartbeats, drains, retention: call it about once a second (see `spawn_ticks`).
-    pub fn tick(&self) { todo!() }
-    /// A thread that calls `tick` once a second for as long as the hub lives.
-    pub fn spawn_ticks(&self) { todo!() }
-    /// Judge + append; outcomes one per op. The events are visible to subscribers before this answers.
-    pub async fn submit(&self, submission: Submission) -> Vec<Outcome> { todo!() }
-    /// One event.
-    pub async fn publish(&self, event: Publish) -> Result<Position, Refusal> { todo!() }
-    /// A stream of SSE bytes.
-    pub fn subscribe(&self, ask: Subscribe) -> Result<Subscription, SubscribeError> { todo!() }
-    /// History and what comes, event by event (JSON history, long polling).
-    pub fn read(&self, ask: Subscribe) -> Result<Reader, SubscribeError> { todo!() }
-    /// The present position: subscribing after it misses nothing that comes.
-    pub fn position(&self) -> Position { todo!() }
-    pub fn topic(&self, topic: &TopicName) -> Option<TopicInfo> { todo!() }
-    pub fn bounds(&self) -> Bounds { todo!() }
-    pub fn health(&self) -> Health { todo!() }
-    pub fn limits(&self) -> &Limits { todo!() }
-    pub fn stats(&self) -> Stats { todo!() }
-    /// wall clock ms, from the hub's Clock
-    pub fn now_ms(&self) -> u64 { todo!() }
-    /// Ends every open stream, spread over `over_ms`, each with a last `retry:`; new subscriptions get SubscribeError::Draining.
-    pub fn drain(&self, over_ms: u64) { todo!() }
-    /// Ends the log cleanly (after drain).
-    pub async fn shutdown(&self) { todo!() }
+pub struct Hub {
+    pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-pub enum OpenError { Log(LogError), EventTooLarge { event_bytes_max: usize, hot_log_bytes: usize } }
-impl std::fmt::Display for OpenError { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { todo!() } }
-impl std::error::Error for OpenError {}
-
-pub struct TopicInfo { pub config: Arc<TopicConfig>, pub closed: Option<Position>, pub last: Option<Position>, pub exists: bool }
-
-/// Counters since the start and gauges, for metrics.
-#[derive(Clone, Debug, Default)]
-pub struct Stats {
-    pub subscribers: usize,
-    pub topics: usize,
-    pub events_in: u64,
-    pub bytes_in: u64,
-    pub frames_out: u64,
-    pub bytes_out: u64,
-    pub gaps: u64,
-    pub hot_bytes: usize,
-    pub hot_events: usize,
-    pub cold_reads: u64,
-    /// positions of the slowest live subscriber behind the head
-    pub lag_max: u64,
+pub(crate) struct Inner {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) limits: Limits,
+    pub(crate) ephemeral: Selectors,
+    pub(crate) visible: RwLock<Visible>,
+    pub(crate) shards: Box<[Mutex<Shard>]>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) counters: Counters,
+    clock: Arc<dyn Clock>,
+    health: Mutex<Health>,
+    subscribers: AtomicUsize,
+    next_shard: AtomicUsize,
+    draining: AtomicBool,
+    full_tick_ms: AtomicU64,
 }
 
+/// What everybody may see: changed by the follower alone, one batch at a time.
+pub(crate) struct Visible {
+    pub(crate) hot: HotLog,
+    pub(crate) fold: Fold,
+    pub(crate) oldest: Seq,
+    pub(crate) epochs: Arc<Epochs>,
+    ephemeral: Ephemeral,
+}
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug)]
 pub struct Subscribe {
+    /// Which events.
     pub filter: Filter,
+    /// Where to begin.
     pub from: From,
-    /// Private events are delivered only for topics in this set.
+    /// Private events are delivered only if one of their topics is in this set.
     pub grant: Arc<Selectors>,
-    /// Data becomes JSON `{"topic":…,"data":…}` (`"topics"` when there are several).
+    /// The data becomes JSON that names the topic: `{"topic":…,"data":…}`.
     pub label: bool,
-    /// Skip what is superseded when behind.
+    /// Skip what is superseded when behind, and say how many in a comment.
     pub conflate: bool,
     /// How a block that only moves the cursor is written.
     pub cursor_block: CursorBlock,
 }
 
-/// Where to begin.
-#[derive(Clone, Debug)]
-pub enum From { Start, Last, Tail, After(ResumePoint) }
+impl Subscribe {
+    /// The events of these topics that come from now on, private ones not.
+    pub fn new(filter: Filter) -> Self {
+        Self {
+            filter,
+            from: From::Tail,
+            grant: Arc::default(),
+            label: false,
+            conflate: false,
+            cursor_block: CursorBlock::IdOnly,
+        }
+    }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CursorBlock {
-    /// `id: X` and a blank line (the standard: Chromium, WebKit).
-    IdOnly,
-    /// `event: tidings.cursor` with an empty data line (Gecko).
-    Event,
+    /// Begins elsewhere.
+    #[must_use]
+    pub fn from(mut self, from: From) -> Self {
+        self.from = from;
+        self
+    }
 }
 
-/// How the beginning was found: the header `Tidings-Resume`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume { Exact, Gap, Tail }
-
+/// Why there is no subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SubscribeError {
-    /// All asked topics are closed and nothing is left to deliver: 204.
-    Ended { at: Position },
-    /// `from=last` over more topics than allowed: 400.
-    TooManyTopics { limit: usize },
-    TooManySelectors { limit: usize },
-    TooManyEventTypes { limit: usize },
-    /// subscribers_max reached
-    Full { limit: usize, subscribers: usize },
+    /// All topics are closed and nothing is left to deliver.
+    Ended {
+        /// The head.
+        at: Position,
+    },
+    /// [`From::Last`] over too many topics.
+    TooManyTopics {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many selectors.
+    TooManySelectors {
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many event types.
+    TooManyEventTypes {
+        /// The limit.
+        limit: usize,
+    },
+    /// The hub has as many subscribers as it may.
+    Full {
+        /// The limit.
+        limit: usize,
+        /// How many there are.
+        subscribers: usize,
+    },
+    /// The hub is going away.
     Draining,
 }
 
-/// SSE bytes: `http_body::Body<Data = Bytes, Error = StreamError>` and `futures_core::Stream<Item = Result<Bytes, StreamError>>`.
-pub struct Subscription {}
-impl Subscription {
-    pub fn resume(&self) -> Resume { todo!() }
-    /// The position the stream begins after.
-    pub fn position(&self) -> Position { todo!() }
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> { todo!() }
-}
-/// The stream cannot go on in an orderly way (cut inside a frame that was trimmed, or the store failed to read).
-#[derive(Debug)]
-pub struct StreamError(pub Box<str>);
-impl std::fmt::Display for StreamError { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { todo!() } }
-impl std::error::Error for StreamError {}
-impl http_body::Body for Subscription {
-    type Data = Bytes;
-    type Error = StreamError;
-    fn poll_frame(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, StreamError>>> { todo!() }
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { at } => write!(f, "all topics are closed and nothing comes after {at}"),
+            Self::TooManyTopics { limit } => {
+                write!(f, "from=last looks up at most {limit} topics; select fewer")
+            }
+            Self::TooManySelectors { limit } => write!(f, "at most {limit} topics in one subscription"),
+            Self::TooManyEventTypes { limit } => write!(f, "at most {limit} event types in one subscription"),
+            Self::Full { limit, .. } => write!(f, "the hub has {limit} subscribers and takes no more"),
+            Self::Draining => f.write_str("the hub is shutting down"),
+        }
+    }
 }
 
-/// History, event by event.
-pub struct Reader {}
-impl Reader {
-    pub fn resume(&self) -> Resume { todo!() }
-    /// Up to `limit` events and about `bytes_max` bytes of data that are there now; empty when nothing is.
-    pub async fn page(&mut self, limit: usize, bytes_max: usize) -> Result<ReadPage, LogError> { todo!() }
-    /// Waits until there may be more (or the topics ended, or the hub drains). Cancel-safe: wrap it in a timeout.
-    pub async fn changed(&mut self) { todo!() }
-}
-pub struct ReadPage {
-    pub events: Vec<ReadEvent>,
-    /// Resume after this.
-    pub position: Position,
-    /// A gap before the first of these events.
-    pub gap: Option<Gap>,
-    /// Nothing more is there now.
-    pub caught_up: bool,
-    /// All topics are closed and everything was delivered.
-    pub ended: bool,
-}
-pub struct ReadEvent {
-    pub position: Position,
-    pub id: Option<EventId>,
-    pub topics: Topics,
-    pub event: Option<EventName>,
-    pub retry_ms: Option<u64>,
-    pub private: bool,
-    pub time_ms: u64,
-    /// UTF-8 unless `binary`
-    pub data: Bytes,
-    pub binary: bool,
-}
-impl ReadEvent {
-    /// `position` or `position~publisher-id`
-    pub fn wire_id(&self) -> String { todo!() }
+impl std::error::Error for SubscribeError {}
+
+/// Why a hub did not open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The log would not have it.
+    Log(LogError),
+    /// An event might not fit into the hot log.
+    EventTooLarge {
+        /// The configured size of an event.
+        event_bytes_max: usize,
+        /// The configured size of the hot log.
+        hot_log_bytes: usize,
+    },
 }
 
-/// What a reader missed.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Gap { pub reason: GapReason, pub asked: Box<str>, pub resumes_after: String }
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GapReason { Trimmed, Foreign, Future, Epoch }
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(_) => f.write_str("the hub could not attach to its log"),
+            Self::EventTooLarge { event_bytes_max, hot_log_bytes } => write!(
+                f,
+                "event-bytes-max ({event_bytes_max}) must be at most a quarter of hot-log-bytes ({hot_log_bytes})"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log(error) => Some(error),
+            Self::EventTooLarge { .. } => None,
+        }
+    }
+}
+
+/// What is known of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Whether it was published to or declared, and not deleted since.
+    pub exists: bool,
+    /// What was declared; the default if nothing was.
+    pub config: Arc<TopicConfig>,
+    /// Where it was closed.
+    pub closed: Option<Position>,
+    /// Its last stored event.
+    pub last: Option<Position>,
+}
+
+/// Counters since the start, and gauges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Open subscriptions and readers.
+    pub subscribers: usize,
+    /// Topics that have history or a declaration.
+    pub topics: usize,
+    /// Events that became visible.
+    pub events_in: u64,
+    /// Their data, in bytes.
+    pub bytes_in: u64,
+    /// Frames written to subscribers.
+    pub frames_out: u64,
+    /// Bytes written to subscribers.
+    pub bytes_out: u64,
+    /// Gaps told.
+    pub gaps: u64,
+    /// Bytes in the hot log.
+    pub hot_bytes: usize,
+    /// Events in the hot log.
+    pub hot_events: usize,
+    /// Reads of old history.
+    pub cold_reads: u64,
+    /// How many places the slowest subscriber with something to read is behind the head.
+    pub lag_max: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    events_in: Counter,
+    bytes_in: Counter,
+    frames_out: Counter,
+    bytes_out: Counter,
+    gaps: Counter,
+    pub(crate) cold_reads: Counter,
+}
+
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn wrote(&self, frames: u64, bytes: usize) {
+        self.frames_out.add(frames);
+        self.bytes_out.add(bytes.try_into().unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn read(&self, events: usize) {
+        self.frames_out.add(events.try_into().unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn gap(&self) {
+        self.gaps.add(1);
+    }
+}
+
+impl Hub {
+    /// Attaches to a log, which must not have a hub yet.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the log has one, or the limits contradict each other.
+    pub fn open(log: Arc<dyn Log>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, OpenError> {
+        Self::open_with(log, clock, limits, Selectors::none())
+    }
+
+    /// The same, with topics that are never stored, whatever is declared of them.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        ephemeral: Selectors,
+    ) -> Result<Self, OpenError> {
+        if limits.event_bytes_max > limits.hot_log_bytes / 4 {
+            let Limits { event_bytes_max, hot_log_bytes, .. } = limits;
+            return Err(OpenError::EventTooLarge { event_bytes_max, hot_log_bytes });
+        }
+        let follower = Follower { hub: Arc::new(OnceLock::new()) };
+        let hub = Arc::clone(&follower.hub);
+        let snapshot = log.attach(Box::new(follower)).map_err(OpenError::Log)?;
+        let Bounds { oldest, head, epochs, .. } = snapshot.bounds;
+        let declared =
+            snapshot.fold.iter().filter(|(_, state)| state.is_ephemeral()).map(|(name, _)| name.clone());
+        let visible = Visible {
+            hot: HotLog::new(head, limits.hot_log_bytes),
+            ephemeral: Ephemeral::new(declared, head),
+            fold: snapshot.fold,
+            oldest,
+            epochs,
+        };
+        let now_ms = clock.monotonic_ms();
+        let shards = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let inner = Arc::new(Inner {
+            health: Mutex::new(log.health()),
+            log,
+            ephemeral,
+            visible: RwLock::new(visible),
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(now_ms, head, limits.heartbeat_ms))).collect(),
+            turns: Turns::new(limits.cold_budget_bytes, limits.cold_read_bytes),
+            limits,
+            counters: Counters::default(),
+            clock,
+            subscribers: AtomicUsize::new(0),
+            next_shard: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            full_tick_ms: AtomicU64::new(0),
+        });
+        // Nothing is committed before this: the log takes submissions only through a hub.
+        let _ = hub.set(Arc::downgrade(&inner));
+        Ok(Self { inner })
+    }
+
+    /// Judges and appends; one outcome per operation. What was accepted is visible before this answers.
+    pub async fn submit(&self, mut submission: Submission) -> Vec<Outcome> {
+        let limit_bytes = self.inner.limits.event_bytes_max;
+        let mut too_large = None;
+        for (at, op) in submission.ops.iter_mut().enumerate() {
+            let Op::Publish(publish) = op else { continue };
+            if publish.data.len() > limit_bytes {
+                too_large.get_or_insert((at, publish.data.len()));
+            }
+            let patterns = &self.inner.ephemeral;
+            publish.ephemeral |=
+                !patterns.is_empty() && publish.topics.iter().all(|topic| patterns.matches(topic.as_str()));
+        }
+        let Some((at, bytes)) = too_large else { return self.inner.log.submit(submission).await };
+        // As the judge would: what precedes it is accepted (unless atomic), what follows is not tried.
+        let refusal = Outcome::Refused(Refusal::EventTooLarge { limit_bytes, bytes });
+        let count = submission.ops.len();
+        if submission.atomic {
+            let other = |_| Outcome::Refused(Refusal::WithOthers);
+            let mut outcomes: Vec<_> = (0..count).map(other).collect();
+            outcomes[at] = refusal;
+            return outcomes;
+        }
+        submission.ops.truncate(at);
+        let mut outcomes = self.inner.log.submit(submission).await;
+        let stopped = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_)));
+        outcomes.push(if stopped { Outcome::Skipped } else { refusal });
+        outcomes.resize(count, Outcome::Skipped);
+        outcomes
+    }
+
+    /// Publishes one event. Its position comes back when it is as durable as the log promises, and visible.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why it was not accepted.
+    pub async fn publish(&self, event: Publish) -> Result<Position, Refusal> {
+        let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: self.now_ms() };
+        match self.submit(submission).await.pop() {
+            Some(Outcome::Committed { position, .. } | Outcome::Unchanged { position, .. }) => Ok(position),
+            Some(Outcome::Held(held)) => Ok(held.last),
+            Some(Outcome::Refused(refusal)) => Err(refusal),
+            Some(Outcome::Skipped) | None => Err(Refusal::Stopped),
+        }
+    }
+
+    /// A stream of SSE bytes.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing was begun.
+    pub fn subscribe(&self, ask: Subscribe) -> Result<Subscription, SubscribeError> {
+        let cursor_block = ask.cursor_block;
+        let (feed, begin) = self.begin(ask)?;
+        Ok(Subscription::new(feed, begin.resume, begin.gap.as_ref(), begin.lasts_after, cursor_block))
+    }
+
+    /// History and what comes, event by event.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing was begun.
+    pub fn read(&self, ask: Subscribe) -> Result<Reader, SubscribeError> {
+        // Data is read from frames, which the reader takes apart again: labels would only be in the way.
+        let (feed, begin) = self.begin(Subscribe { label: false, ..ask })?;
+        Ok(Reader::new(feed, begin.resume, begin.gap, begin.lasts_after))
+    }
+
+    /// The present position: subscribing after it misses nothing that comes.
+    pub fn position(&self) -> Position {
+        let visible = self.inner.visible.read();
+        visible.epochs.position(visible.hot.head())
+    }
+
+    /// What is known of a topic.
+    pub fn topic(&self, topic: &TopicName) -> TopicInfo {
+        let visible = self.inner.visible.read();
+        let none = TopicState::default();
+        let state = visible.fold.get(topic.as_str()).unwrap_or(&none);
+        let position = |seq| visible.epochs.position(seq);
+        TopicInfo {
+            exists: state.exists(),
+            config: state.config.clone().unwrap_or_default(),
+            closed: state.closed.map(position),
+            last: (state.last > state.trimmed).then(|| position(state.last)),
+        }
+    }
+
+    /// The log's bounds.
+    pub fn bounds(&self) -> Bounds {
+        self.inner.log.bounds()
+    }
+
+    /// Whether the store takes publishes.
+    pub fn health(&self) -> Health {
+        self.inner.health.lock().clone()
+    }
+
+    /// The limits it was opened with.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Counters and gauges. Looks at every subscriber once: for scraping, not for every request.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.inner.counters;
+        let (hot_bytes, hot_events, topics) = {
+            let visible = self.inner.visible.read();
+            (visible.hot.bytes(), visible.hot.events(), visible.fold.len())
+        };
+        Stats {
+            subscribers: self.subscribers(),
+            topics,
+            events_in: counters.events_in.get(),
+            bytes_in: counters.bytes_in.get(),
+            frames_out: counters.frames_out.get(),
+            bytes_out: counters.bytes_out.get(),
+            gaps: counters.gaps.get(),
+            hot_bytes,
+            hot_events,
+            cold_reads: counters.cold_reads.get(),
+            lag_max: self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0),
+        }
+    }
+
+    /// Open subscriptions and readers.
+    pub fn subscribers(&self) -> usize {
+        self.inner.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Wall clock, in milliseconds since 1970, from the hub's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.inner.clock.wall_ms()
+    }
+
+    /// Heartbeats, drains, pages that nobody takes: due every [`TICK_MS`](crate::clock::TICK_MS).
+    pub fn tick(&self) {
+        /// Between two looks at every subscriber when nothing drains.
+        const FULL_TICK_MS: u64 = 1_000;
+        let inner = &self.inner;
+        inner.turns.wake_all();
+        let now_ms = inner.clock.monotonic_ms();
+        let due_ms = inner.full_tick_ms.load(Ordering::Relaxed);
+        if now_ms < due_ms && !inner.draining.load(Ordering::Relaxed) {
+            return;
+        }
+        inner.full_tick_ms.store(now_ms + FULL_TICK_MS, Ordering::Relaxed);
+        let base = inner.visible.read().hot.base();
+        let mut wake = Vec::new();
+        for shard in &inner.shards {
+            shard.lock().handle_tick(now_ms, base, &mut wake);
+            wake.drain(..).for_each(std::task::Waker::wake);
+        }
+    }
+
+    /// Takes no more subscribers and ends the open streams within `over_ms`, spread, each with a reconnection
+    /// time. Publishing goes on.
+    pub fn drain(&self, over_ms: u64) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+        for shard in &self.inner.shards {
+            shard.lock().drain(over_ms);
+        }
+    }
+
+    /// Ends the log cleanly. Later publishes are refused.
+    pub async fn shutdown(&self) {
+        self.inner.log.shutdown().await;
+    }
+
+    fn begin(&self, ask: Subscribe) -> Result<(Feed, Begin), SubscribeError> {
+        let inner = &self.inner;
+        let limits = &inner.limits;
+        if inner.draining.load(Ordering::Relaxed) {
+            return Err(SubscribeError::Draining);
+        }
+        if ask.filter.selectors().len() > limits.selectors_max {
+            return Err(SubscribeError::TooManySelectors { limit: limits.selectors_max });
+        }
+        if ask.filter.events().len() > limits.event_types_max {
+            return Err(SubscribeError::TooManyEventTypes { limit: limits.event_types_max });
+        }
+        let start = {
+            let visible = inner.visible.read();
+            let span = visible.span(&ask.filter, &inner.ephemeral);
+            let start = resume::start(&ask.from, &ask.filter, &ask.grant, span, limits.last_topics_max)
+                .map_err(|_| SubscribeError::TooManyTopics { limit: limits.last_topics_max })?;
+            let nothing_to_tell = start.gap.is_none() && start.lasts.is_empty();
+            if nothing_to_tell && resume::is_over(&ask.filter, &ask.grant, &visible.fold, start.through) {
+                return Err(SubscribeError::Ended { at: visible.epochs.position(visible.hot.head()) });
+            }
+            start
+        };
+        let subscribers = inner.subscribers.fetch_add(1, Ordering::Relaxed);
+        if subscribers >= limits.subscribers_max {
+            inner.left();
+            return Err(SubscribeError::Full { limit: limits.subscribers_max, subscribers });
+        }
+        let Start { through, told, resume, gap, lasts } = start;
+        if gap.is_some() {
+            inner.counters.gap();
+        }
+        // Whoever breaks off before the last of these comes back for the rest.
+        let lasts_after = lasts.front().map(|first| inner.position(first.prev()));
+        let shard = inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len();
+        let start = FeedStart {
+            filter: ask.filter,
+            grant: ask.grant,
+            dialect: if ask.label { Dialect::Labelled } else { Dialect::Native },
+            conflate: ask.conflate,
+            through,
+            told,
+            lasts,
+        };
+        Ok((Feed::new(Arc::clone(inner), shard, start), Begin { resume, gap, lasts_after }))
+    }
+}
+
+struct Begin {
+    resume: crate::resume::Resume,
+    gap: Option<crate::resume::Gap>,
+    lasts_after: Option<Position>,
+}
+
+impl Inner {
+    pub(crate) fn position(&self, seq: Seq) -> Position {
+        self.visible.read().epochs.position(seq)
+    }
+
+    /// A subscriber is gone.
+    pub(crate) fn left(&self) {
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A reconnection time for a stream that is ended, in milliseconds: the usual one and up to as much again, so
+    /// that all who are sent away do not come back in one moment.
+    pub(crate) fn reconnect_ms(&self) -> u64 {
+        let retry_ms = self.limits.retry_ms;
+        retry_ms + self.clock.monotonic_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) % (retry_ms + 1)
+    }
+}
+
+impl Visible {
+    pub(crate) fn span<'a>(&'a self, filter: &Filter, patterns: &Selectors) -> Span<'a> {
+        Span {
+            oldest: self.oldest,
+            head: self.hot.head(),
+            epochs: &self.epochs,
+            fold: &self.fold,
+            hot: &self.hot,
+            ephemeral_lost: self.ephemeral.lost_through(filter.selectors(), patterns),
+        }
+    }
+
+    /// Takes a batch into account. Returns the hot log's base.
+    fn take(&mut self, batch: &Batch) -> Seq {
+        if let Some(trimmed) = &batch.trimmed {
+            self.fold.trim(trimmed);
+            self.oldest = self.oldest.max(trimmed.through.next());
+        }
+        for record in &batch.records {
+            self.hot.push(record, &self.epochs);
+            self.fold.apply(record);
+            self.ephemeral.apply(record);
+        }
+        let ephemeral = &mut self.ephemeral;
+        self.hot.evict(|entry| ephemeral.lose(entry.seq));
+        self.hot.base()
+    }
+}
+
+/// What the log shows its batches to.
+struct Follower {
+    hub: Arc<OnceLock<Weak<Inner>>>,
+}
+
+impl Follower {
+    fn hub(&self) -> Option<Arc<Inner>> {
+        self.hub.get()?.upgrade()
+    }
+}
+
+impl Sink for Follower {
+    // Promise: encodes, shows, wakes; waits for nobody but readers that copy at most a chunk.
+    fn commit(&mut self, batch: Batch) {
+        let Some(hub) = self.hub() else { return };
+        let base = hub.visible.write().take(&batch);
+        let (mut events, mut bytes) = (0u64, 0usize);
+        for record in &batch.records {
+            if let What::Event(event) = &record.what {
+                events += 1;
+                bytes += event.data.len();
+            }
+        }
+        hub.counters.events_in.add(events);
+        hub.counters.bytes_in.add(bytes.try_into().unwrap_or(u64::MAX));
+        let mut wake = Vec::new();
+        for shard in &hub.shards {
+            shard.lock().handle_commit(&batch.records, base, &mut wake);
+            wake.drain(..).for_each(std::task::Waker::wake);
+        }
+    }
+
+    fn health(&mut self, health: Health) {
+        if let Some(hub) = self.hub() {
+            *hub.health.lock() = health;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {}

@@ -49,7 +49,7 @@ impl ResumePoint {
             .and_then(|prefix| Position::parse(prefix).ok());
         Some(position.map_or_else(
             || {
-                let start = bytes.get(..bytes.len().min(64)).unwrap_or(bytes);
+                let start = bytes.get(..bytes.len().min(32)).unwrap_or(bytes);
                 Self::Foreign(String::from_utf8_lossy(start).into())
             },
             Self::Position,
@@ -69,7 +69,9 @@ mod tests {
         assert_eq!(ResumePoint::parse(b"1.2n9c~\xff"), Some(position("1.2n9c")));
         assert_eq!(ResumePoint::parse(b""), None);
         for foreign in [&b"42"[..], b"urn:uuid:1", b"1.2N", b"\xff\xfe", b"~1.2", b"1.2 ", &[b'9'; 1 << 20]] {
-            assert!(matches!(ResumePoint::parse(foreign), Some(ResumePoint::Foreign(text)) if text.len() <= 192));
+            assert!(
+                matches!(ResumePoint::parse(foreign), Some(ResumePoint::Foreign(text)) if text.len() <= 96)
+            );
         }
     }
 }

@@ -3,12 +3,15 @@
 //! The embedded log judges before it writes, an engine's hub when it reads; both use this, so all hubs judge
 //! alike. Changes stand at once, so that operations of one batch see each other, and can be taken back until
 //! [`Judge::settle`]: a batch that could not be written leaves no trace.
+//!
+//! **Order of calls:** judge, write, sync, show, [`Judge::settle`], answer; or, if the write failed,
+//! [`Judge::rollback`]. One round at a time; a checkpoint is taken only of a settled state.
 
 use std::sync::Arc;
 
 use crate::fold::{Fold, TopicState};
 use crate::keys::{KeyState, KeyWindow, Keys};
-use crate::ports::{HeldKey, Op, Outcome, Publish, Refusal, Submission};
+use crate::ports::{HeldKey, Op, Outcome, Publish, Refusal, Submission, Trimmed};
 use crate::position::{Epochs, Position, Seq};
 use crate::record::{Control, EventBody, ItemKey, Record, Topics, What};
 use crate::topic::{TopicConfig, TopicName};
@@ -20,6 +23,8 @@ pub struct Judge {
     keys: Keys,
     epochs: Arc<Epochs>,
     last: Seq,
+    /// The latest time it was told: a clock that goes back does not make keys older.
+    time_ms: u64,
     undo: Vec<Undo>,
 }
 
@@ -37,7 +42,7 @@ pub struct Mark(usize);
 impl Judge {
     /// A judge who knows everything up to `last`.
     pub fn new(fold: Fold, keys: Keys, epochs: Arc<Epochs>, last: Seq) -> Self {
-        Self { fold, keys, epochs, last, undo: Vec::new() }
+        Self { fold, keys, epochs, last, time_ms: 0, undo: Vec::new() }
     }
 
     /// The fold, ahead of what is durable.
@@ -55,8 +60,17 @@ impl Judge {
         self.last
     }
 
-    /// Takes a record into account that is in the log already (a restart).
+    /// Whether nothing waits to be settled or taken back: only then may a checkpoint be taken.
+    pub fn is_settled(&self) -> bool {
+        self.undo.is_empty()
+    }
+
+    /// Takes a record into account that is in the log already (a restart). One that is known already (a replay
+    /// over a checkpoint) changes nothing.
     pub fn replay(&mut self, record: &Record) {
+        if record.seq <= self.last {
+            return;
+        }
         self.fold.apply(record);
         if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
             self.keys.accept(item, record.seq, record.time_ms);
@@ -70,14 +84,21 @@ impl Judge {
     }
 
     /// History that the store's own limits removed. Not undone by [`Self::rollback`]: what is gone is gone.
-    pub fn lose(&mut self, topic: &TopicName, through: Seq, oldest: Seq) {
-        self.fold.lose(topic, through);
-        self.fold.forget_if_empty(topic.as_str(), oldest);
+    pub fn trim(&mut self, trimmed: &Trimmed) {
+        for saved in &mut self.undo {
+            if let Undo::Topic(topic, Some(state)) = saved
+                && let Some((_, through)) = trimmed.topics.iter().find(|(lost, _)| lost == topic)
+            {
+                state.trimmed = state.trimmed.max((*through).min(state.last));
+            }
+        }
+        self.fold.trim(trimmed);
     }
 
     /// Judges a submission. Accepted operations append their records to `out` and change the state.
     pub fn judge(&mut self, submission: Submission, out: &mut Vec<Record>) -> Vec<Outcome> {
         let Submission { ops, atomic, time_ms } = submission;
+        self.time_ms = self.time_ms.max(time_ms);
         let (mark, records) = (self.mark(), out.len());
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut refused = false;
@@ -135,7 +156,8 @@ impl Judge {
     /// What was judged so far is durable and stays. Old keys leave the window.
     pub fn settle(&mut self, time_ms: u64) {
         self.undo.clear();
-        self.keys.expire(time_ms);
+        self.time_ms = self.time_ms.max(time_ms);
+        self.keys.expire(self.time_ms);
     }
 
     /// The window in which repetitions are known.
@@ -167,6 +189,8 @@ impl Judge {
                 if state.is_none_or(|state| state.trimmed >= through.min(state.last)) {
                     return Verdict::Unchanged { existed };
                 }
+                // What it never had it cannot lose, now or when this is read again.
+                let through = state.map_or(through, |state| through.min(state.last));
                 self.control(topic, Control::Trim { through }, time_ms, existed)
             }
         }
@@ -193,6 +217,10 @@ impl Judge {
             }
         }
         let binary = publish.topics.first().and_then(state_of).is_some_and(TopicState::is_binary);
+        let other = |topic: &&TopicName| state_of(topic).is_some_and(TopicState::is_binary) != binary;
+        if let Some(topic) = publish.topics.iter().find(other) {
+            return Verdict::Refuse(Refusal::MixedKinds { topic: topic.clone() });
+        }
         if !binary && !publish.utf8 {
             let topic = publish.topics.first().cloned();
             return topic.map_or(Verdict::Refuse(Refusal::Stopped), |topic| {
@@ -257,7 +285,7 @@ impl Judge {
         self.fold.apply(&record);
         if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
             self.undo.push(Undo::Key(Arc::clone(&item.key), self.keys.get(&item.key)));
-            self.keys.accept(item, record.seq, time_ms);
+            self.keys.accept(item, record.seq, self.time_ms);
         }
         Verdict::Append { record, existed }
     }

@@ -11,7 +11,7 @@ use crate::record::ItemKey;
 /// For how long repetitions are known; whichever ends first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyWindow {
-    /// Milliseconds since a key was last used.
+    /// Milliseconds since an item of the key was last accepted.
     pub age_ms: u64,
     /// Keys that are remembered at once.
     pub count: usize,
@@ -32,7 +32,7 @@ pub struct KeyState {
     pub first: Seq,
     /// Where the last one stands.
     pub last: Seq,
-    /// When it was last used, in milliseconds since 1970.
+    /// When an item was last accepted, in milliseconds since 1970.
     pub time_ms: u64,
 }
 
@@ -106,8 +106,13 @@ impl Keys {
     pub(crate) fn put_back(&mut self, key: &Arc<str>, state: Option<KeyState>) {
         match state {
             Some(state) => _ = self.states.insert(Arc::clone(key), state),
-            // Its place in the queue stays and is dropped when its turn comes.
-            None => _ = self.states.remove(key),
+            None => {
+                self.states.remove(key);
+                // Undo goes backwards and nothing expires in between: its place in the queue is the last one.
+                if self.queue.back().is_some_and(|(_, queued)| queued == key) {
+                    self.queue.pop_back();
+                }
+            }
         }
     }
 }

@@ -2,27 +2,48 @@
 //!
 //! A topic is a thread through the log, a subscriber is a filter and a cursor. Nothing is queued per
 //! subscriber: one that is slow is a cursor that lags, a reconnect is a cursor that comes back.
+//!
+//! - What things are: [`position`], [`topic`], [`selector`], [`record`], [`filter`], [`ids`].
+//! - What a store must do: [`ports`]; what all stores do alike: [`fold`], [`keys`], [`judge`].
+//! - Delivery: [`frame`], [`hot`], [`interest`], [`shard`], [`resume`].
+//! - For programs: [`hub`], [`subscription`], [`reader`], [`clock`], [`limits`].
 #![forbid(unsafe_code)]
 
-pub mod fold;
-pub mod judge;
-pub mod keys;
-pub mod ports;
-pub mod position;
-pub mod record;
-pub mod selector;
-pub mod topic;
+mod cold;
+mod ephemeral;
+mod feed;
 
-pub use position::{Epoch, Epochs, Position, Seq};
-pub use record::{Control, EventBody, ItemKey, Record, Topics, What};
-pub use selector::{InvalidSelector, Selector, Selectors};
-pub use tidings_codec::{EventId, EventName};
-pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};
+pub mod clock;
 pub mod filter;
+pub mod fold;
+pub mod frame;
+pub mod hot;
 pub mod hub;
 pub mod ids;
+pub mod interest;
+pub mod judge;
+pub mod keys;
 pub mod limits;
+pub mod ports;
+pub mod position;
+pub mod reader;
+pub mod record;
+pub mod resume;
+pub mod selector;
+pub mod shard;
+pub mod subscription;
+pub mod topic;
+
+pub use clock::SystemClock;
 pub use filter::Filter;
-pub use hub::{CursorBlock, From, Gap, GapReason, Hub, OpenError, ReadEvent, ReadPage, Reader, Resume, Stats, StreamError, Subscribe, SubscribeError, Subscription, TopicInfo};
+pub use hub::{Hub, OpenError, Stats, Subscribe, SubscribeError, TopicInfo};
 pub use ids::{ResumePoint, WireId};
 pub use limits::Limits;
+pub use position::{Epoch, Epochs, Position, Seq};
+pub use reader::{ReadEvent, ReadPage, Reader};
+pub use record::{Control, EventBody, ItemKey, Record, Topics, What};
+pub use resume::{From, Gap, GapReason, Resume};
+pub use selector::{InvalidSelector, Selector, Selectors};
+pub use subscription::{CursorBlock, StreamError, Subscription};
+pub use tidings_codec::{EventId, EventName};
+pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};

@@ -23,8 +23,10 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 /// What a store must do. One hub is attached to it, or one per process of a cluster.
 pub trait Log: Send + Sync + 'static {
     /// Judges the operations in order against the state they meet, makes what is accepted durable, shows it to
-    /// the sink, then answers with one [`Outcome`] per operation. Dropping the future does not take back what
-    /// was submitted.
+    /// the sink, then answers with one [`Outcome`] per operation. **Every** outcome of a round is answered after
+    /// that round is durable and visible, also those that appended nothing: they may rest on an operation beside
+    /// them. If the round could not be written, all of it is refused, whatever was judged. Dropping the future
+    /// does not take back what was submitted.
     fn submit(&self, submission: Submission) -> BoxFuture<Vec<Outcome>>;
 
     /// Attaches the consumer of committed records. Called once, before the first `submit`. Every record after
@@ -36,7 +38,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// Reads stored records of `want` in `range`, ascending, until about `bytes_max` bytes of data are
     /// collected (at least one record if there is any). Never reads past the visible head. Control records are
-    /// not returned, nor events that were trimmed or whose topic was deleted since.
+    /// not returned. Events that were trimmed, or whose topic was deleted, may be returned: what is hidden from
+    /// whom, the hub decides by what is visible. What is *not* returned any more has been told to the sink
+    /// ([`Batch::trimmed`]) before it was removed.
     ///
     /// # Errors
     /// [`LogError`]; a failed read says nothing about other reads.
@@ -195,6 +199,18 @@ pub enum Refusal {
         /// The index that came.
         got: u64,
     },
+    /// The event's topics are not all text, or not all binary.
+    MixedKinds {
+        /// The topic that is not of the first one's kind.
+        topic: TopicName,
+    },
+    /// An event's data is too large.
+    EventTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: usize,
+        /// What came, in bytes.
+        bytes: usize,
+    },
     /// The submission is larger than one batch can be.
     TooLarge {
         /// The limit, in bytes of data.
@@ -202,7 +218,8 @@ pub enum Refusal {
     },
     /// No space: nothing was stored; it may work later.
     Full,
-    /// The store has failed and takes nothing until it is restarted.
+    /// The store has failed and takes nothing until it is restarted. Whether this operation was stored shows then;
+    /// a retry under the same idempotency key is safe.
     Failed,
     /// The store is shutting down.
     Stopped,
@@ -213,9 +230,9 @@ pub enum Refusal {
 /// Records that were committed together, and what the store let go.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// In order. Seqs rise, with holes where an ephemeral or refused record would have been.
+    /// In order, ephemeral ones among them. Seqs rise; a hole is nothing lost.
     pub records: Vec<Record>,
-    /// History that was removed by the store's own limits before this batch.
+    /// History that the store's own limits are about to remove. Told before it is removed, and before `records`.
     pub trimmed: Option<Trimmed>,
 }
 
@@ -371,12 +388,19 @@ impl fmt::Display for Refusal {
             Self::KeyAhead { expected, got } => {
                 write!(f, "item {got} of this idempotency key came before item {expected}")
             }
+            Self::MixedKinds { topic } => write!(
+                f,
+                "an event's topics must all be text or all be binary, and {topic} is not of the first one's kind"
+            ),
+            Self::EventTooLarge { limit_bytes, bytes } => {
+                write!(f, "the event has {bytes} bytes of data; at most {limit_bytes} are allowed (event-bytes-max)")
+            }
             Self::TooLarge { limit_bytes } => {
                 write!(f, "an atomic submission may have at most {limit_bytes} bytes")
             }
             Self::Full => f.write_str("no space left in the store; nothing was stored, try again later"),
             Self::Failed => {
-                f.write_str("the store has failed and takes no events until the hub is restarted")
+                f.write_str("the store has failed and takes no events until the hub is restarted; a retry with the same Idempotency-Key is safe then")
             }
             Self::Stopped => f.write_str("the hub is shutting down"),
             Self::WithOthers => f.write_str("another event of the same atomic request was refused"),

@@ -26,8 +26,9 @@ impl Seq {
 }
 
 /// One life of a log. A new one begins whenever earlier positions could be handed out again: a start in
-/// memory mode, an unclean end in `os` mode, a restored backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// memory mode, an unclean end in `os` mode, a restored backup, a new log. The number is drawn by chance, so that
+/// two logs (one deleted and begun anew, one restored beside its original) have none in common. It has no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u32);
 
 /// A place in one life of a log. As text (base 36, `1.2n9c`) it is the native SSE `id`.
@@ -136,6 +137,10 @@ impl Epochs {
 
     /// Begins a new life at `first`: positions of the present one at or past `first` are void from now on.
     pub fn begin(&mut self, epoch: Epoch, first: Seq) {
+        // A log that lost its end twice may be shorter than where an earlier life began: that one ends here too.
+        for (_, earlier) in &mut self.0 {
+            *earlier = (*earlier).min(first);
+        }
         self.0.push((epoch, first));
     }
 
@@ -200,6 +205,13 @@ mod tests {
         assert_eq!(epochs.end_of(Epoch(1)), Some(Some(Seq(501))));
         assert_eq!(epochs.end_of(Epoch(2)), Some(None));
         assert_eq!(epochs.end_of(Epoch(3)), None);
+        epochs.begin(Epoch(3), Seq(490));
+        assert_eq!(
+            (epochs.end_of(Epoch(1)), epochs.end_of(Epoch(2))),
+            (Some(Some(Seq(490))), Some(Some(Seq(490))))
+        );
+        assert_eq!((epochs.position(Seq(489)).epoch, epochs.position(Seq(501)).epoch), (Epoch(1), Epoch(3)));
+        assert_eq!(Epochs::from_pairs(epochs.pairs().to_vec()), Some(epochs));
         assert_eq!(Epochs::from_pairs(vec![]), None);
         assert_eq!(Epochs::from_pairs(vec![(Epoch(1), Seq(1)), (Epoch(1), Seq(5))]), None);
     }

@@ -147,3 +147,68 @@ fn closing_deleting_and_trimming_twice_changes_nothing() {
     let delete = || Op::Delete { topic: topic("a") };
     check(&mut judge, vec![delete(), delete()], false, &["1.4 true", "same false"], &[4]);
 }
+
+#[test]
+fn a_replay_over_a_checkpoint_changes_nothing() {
+    let (mut first, mut records) = (judge(), Vec::new());
+    let ops = vec![
+        publish("a", Some(("k", 0))),
+        Op::Trim { topic: topic("a"), through: Seq(9_999) },
+        publish("a", Some(("k", 1))),
+    ];
+    let _ = first.judge(Submission { ops, atomic: false, time_ms: 0 }, &mut records);
+    first.settle(0);
+    let mut keys = Keys::new(KeyWindow::default());
+    first.keys().iter().for_each(|(key, state)| keys.restore(Arc::clone(key), *state));
+    let mut again = Judge::new(first.fold().clone(), keys, Arc::new(Epochs::first(Epoch(1))), first.last());
+    records.iter().for_each(|record| again.replay(record));
+    assert_eq!((again.fold(), again.last()), (first.fold(), first.last()));
+    assert_eq!(
+        again.fold().get("a").unwrap().trimmed,
+        Seq(1),
+        "a trim removes what was there, not what came after"
+    );
+    let mut fresh = judge();
+    records.iter().for_each(|record| fresh.replay(record));
+    assert_eq!((fresh.fold(), fresh.keys().get("k")), (first.fold(), first.keys().get("k")));
+}
+
+#[test]
+fn what_the_store_removed_is_not_put_back() {
+    let mut judge = judge();
+    check(&mut judge, vec![publish("a", None)], false, &["1.1 false"], &[1]);
+    judge.settle(0);
+    let mark = judge.mark();
+    check(&mut judge, vec![publish("a", None)], false, &["1.2 true"], &[2]);
+    judge.trim(&Trimmed { through: Seq(1), topics: vec![(topic("a"), Seq(1))] });
+    judge.rollback(mark);
+    assert_eq!(judge.fold().get("a").unwrap().trimmed, Seq(1));
+}
+
+#[test]
+fn a_refused_key_leaves_nothing_in_the_window() {
+    let mut judge = judge();
+    check(&mut judge, vec![Op::Close { topic: topic("closed") }], false, &["1.1 false"], &[1]);
+    for n in 0..100 {
+        let key = format!("k{n}");
+        check(
+            &mut judge,
+            vec![publish("a", Some((&key, 0))), publish("closed", None)],
+            true,
+            &["WithOthers", "Closed"],
+            &[],
+        );
+    }
+    assert_eq!(format!("{:?}", judge.keys()).matches("k9").count(), 0);
+}
+
+#[test]
+fn topics_of_one_event_are_of_one_kind() {
+    let mut judge = judge();
+    let both = |a: &str, b: &str| match publish(a, None) {
+        Op::Publish(one) => Op::Publish(Publish { topics: Topics::from_iter([topic(a), topic(b)]), ..one }),
+        other => other,
+    };
+    check(&mut judge, vec![binary("bin"), both("bin", "text")], false, &["1.1 false", "MixedKinds"], &[1]);
+    check(&mut judge, vec![both("text", "bin")], false, &["MixedKinds"], &[]);
+}

@@ -1,0 +1,469 @@
+//! A feed: one subscriber's way through the log, hot or cold, event by event.
+//!
+//! Cold to hot is without a hole because `through` is total: everything up to it has been considered, wherever
+//! it was read.
+//! **Invariant:** `through` only moves past a place when the visitor took the event there, or it was not for
+//! this subscriber, or a gap was told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+
+use crate::cold::{HeldPage, Turn};
+use crate::filter::Filter;
+use crate::frame::{self, Dialect};
+use crate::hub::{Inner, Visible};
+use crate::ports::{BoxFuture, LogError, Page, SeqRange, Want};
+use crate::position::{Position, Seq};
+use crate::record::{Record, Topics};
+use crate::resume::{self, Gap};
+use crate::selector::Selectors;
+use crate::shard::SubscriberKey;
+
+/// Places taken from a thread at a time: what one chunk can hold of small events.
+const PLACES_MAX: usize = 256;
+
+/// An event on its way to a subscriber.
+pub(crate) struct View<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) position: Position,
+    pub(crate) time_ms: u64,
+    pub(crate) topics: &'a Topics,
+    pub(crate) private: bool,
+    pub(crate) binary: bool,
+    /// The frame in the dialect that was asked for.
+    pub(crate) frame: &'a [u8],
+}
+
+/// Whether a visitor took an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Whole,
+    /// Not, or not all of it: the same event comes again.
+    NotYet,
+}
+
+/// What a feed did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It went on; there may be more.
+    Moved,
+    /// The visitor took no more.
+    Full,
+    /// What follows is not all there was.
+    Gap(Gap),
+    /// The last events were delivered; live from here.
+    LastsDone,
+    /// Nothing is there now; the waker is registered.
+    Idle { heartbeat: bool },
+    /// All topics are closed and everything was delivered.
+    Ended,
+    /// The hub drains.
+    Drained,
+}
+
+/// Why a feed cannot go on.
+#[derive(Debug)]
+pub(crate) enum FeedError {
+    Log(LogError),
+    /// The event whose frame is half written is gone.
+    TrimmedMidFrame,
+}
+
+/// The takers of events.
+pub(crate) trait Visit {
+    /// Takes an event, if there is room.
+    fn event(&mut self, view: &View<'_>) -> Taken;
+    /// The event of which a part was taken.
+    fn unfinished(&self) -> Option<Seq>;
+}
+
+pub(crate) struct Feed {
+    hub: Arc<Inner>,
+    shard: usize,
+    key: SubscriberKey,
+    filter: Arc<Filter>,
+    grant: Arc<Selectors>,
+    dialect: Dialect,
+    conflate: bool,
+    through: Seq,
+    told: Seq,
+    lasts: VecDeque<Seq>,
+    /// Events that were passed over as superseded and not yet reported.
+    pub(crate) skipped: u64,
+    page: Arc<Mutex<Option<HeldPage>>>,
+    reading: Option<Reading>,
+    scratch: Vec<u8>,
+}
+
+struct Reading {
+    future: BoxFuture<Result<Page, LogError>>,
+    turn: Turn,
+}
+
+/// What a feed is made of.
+pub(crate) struct FeedStart {
+    pub(crate) filter: Filter,
+    pub(crate) grant: Arc<Selectors>,
+    pub(crate) dialect: Dialect,
+    pub(crate) conflate: bool,
+    pub(crate) through: Seq,
+    pub(crate) told: Seq,
+    pub(crate) lasts: VecDeque<Seq>,
+}
+
+impl Feed {
+    pub(crate) fn new(hub: Arc<Inner>, shard: usize, start: FeedStart) -> Self {
+        let page = Arc::new(Mutex::new(None));
+        let (key, filter) = {
+            let mut machine = hub.shards[shard].lock();
+            let key = machine.enter(start.filter.clone(), start.through, Arc::clone(&page));
+            (key, machine.filter(key).unwrap_or_else(|| Arc::new(start.filter)))
+        };
+        Self {
+            hub,
+            shard,
+            key,
+            filter,
+            grant: start.grant,
+            dialect: start.dialect,
+            conflate: start.conflate,
+            through: start.through,
+            told: start.told,
+            lasts: start.lasts,
+            skipped: 0,
+            page,
+            reading: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Inner> {
+        &self.hub
+    }
+
+    /// Everything up to here has been considered.
+    pub(crate) fn through(&self) -> Position {
+        self.hub.position(self.through)
+    }
+
+    /// Bytes went out.
+    pub(crate) fn wrote(&self) {
+        self.hub.shards[self.shard].lock().wrote(self.key);
+    }
+
+    /// Goes on until the visitor is full or nothing is left.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        visit: &mut dyn Visit,
+    ) -> Poll<Result<Step, FeedError>> {
+        let look = {
+            let mut shard = self.hub.shards[self.shard].lock();
+            shard.look(self.key, cx.waker(), self.through, PLACES_MAX)
+        };
+        // An orderly end is no excuse for half a frame.
+        if look.end && visit.unfinished().is_none() {
+            return Poll::Ready(Ok(Step::Drained));
+        }
+        if !self.lasts.is_empty() {
+            return self.poll_lasts(cx, visit);
+        }
+        let hub = Arc::clone(&self.hub);
+        let visible = hub.visible.read();
+        if visit.unfinished().is_none()
+            && let Some(gap) = self.gap(&visible)
+        {
+            return Poll::Ready(Ok(Step::Gap(gap)));
+        }
+        if self.through < visible.hot.base() {
+            let range = SeqRange { first: self.through.next(), last: visible.hot.base() };
+            drop(visible);
+            let want = Want::Topics(Arc::clone(self.filter.selectors()));
+            return self.poll_cold(cx, visit, want, range);
+        }
+        *self.page.lock() = None;
+        self.reading = None;
+        if let Some(short_of) = look.short_of {
+            let places = wanted(&visible, &self.filter, self.through, short_of);
+            hub.shards[self.shard].lock().fill(self.key, self.through, short_of, &places);
+            return Poll::Ready(Ok(Step::Moved));
+        }
+        self.hot(&visible, &look.places, visit)?;
+        let through = self.through;
+        if look.places.last().is_some_and(|last| through < *last) {
+            // Evicted under way, or the visitor is full.
+            let evicted = self.through < visible.hot.base();
+            return Poll::Ready(Ok(if evicted { Step::Moved } else { Step::Full }));
+        }
+        let moved = look.places.iter().any(|place| *place > Seq::ZERO);
+        if let Some(through) = look.through {
+            self.through = self.through.max(through);
+        }
+        if moved || look.through.is_none() {
+            return Poll::Ready(Ok(Step::Moved));
+        }
+        if visit.unfinished().is_some() {
+            return Poll::Ready(Err(FeedError::TrimmedMidFrame));
+        }
+        if self.through >= visible.hot.head()
+            && resume::is_over(&self.filter, &self.grant, &visible.fold, self.through)
+        {
+            return Poll::Ready(Ok(Step::Ended));
+        }
+        Poll::Ready(Ok(Step::Idle { heartbeat: look.heartbeat }))
+    }
+
+    /// Delivers places from the hot log until one is missing there or the visitor takes no more.
+    fn hot(&mut self, visible: &Visible, places: &[Seq], visit: &mut dyn Visit) -> Result<(), FeedError> {
+        for place in places {
+            let Some(hit) = visible.hot.get(*place) else {
+                if *place <= visible.hot.base() {
+                    return Ok(());
+                }
+                self.through = *place;
+                continue;
+            };
+            let entry = hit.entry;
+            if self.passes(visible, *place, &entry.topics, entry.private, visit)? {
+                let view = View {
+                    seq: *place,
+                    position: visible.epochs.position(*place),
+                    time_ms: entry.time_ms,
+                    topics: &entry.topics,
+                    private: entry.private,
+                    binary: entry.binary,
+                    frame: hit.frame(self.dialect),
+                };
+                self.check_begun(*place, visit)?;
+                if visit.event(&view) == Taken::NotYet {
+                    return Ok(());
+                }
+            }
+            self.through = *place;
+        }
+        Ok(())
+    }
+
+    /// Whether an event is for this subscriber: still there, allowed, not superseded where that counts.
+    fn passes(
+        &mut self,
+        visible: &Visible,
+        seq: Seq,
+        topics: &Topics,
+        private: bool,
+        visit: &dyn Visit,
+    ) -> Result<bool, FeedError> {
+        let begun = visit.unfinished() == Some(seq);
+        let selectors = self.filter.selectors();
+        if visible.fold.trimmed_max() >= seq {
+            let forgotten = visible.fold.forgotten();
+            let alive = |topic: &str| visible.fold.get(topic).map_or(forgotten, |state| state.trimmed) < seq;
+            if !topics.iter().any(|topic| selectors.matches(topic.as_str()) && alive(topic.as_str())) {
+                // A gap was told for it, or will be; but never inside a frame.
+                return if begun { Err(FeedError::TrimmedMidFrame) } else { Ok(false) };
+            }
+        }
+        if private && !topics.iter().any(|topic| self.grant.matches(topic.as_str())) {
+            return Ok(false);
+        }
+        if self.conflate && !begun {
+            let newest = topics.iter().any(|topic| {
+                selectors.matches(topic.as_str())
+                    && visible
+                        .fold
+                        .get(topic.as_str())
+                        .is_none_or(|state| resume::visible_last(topic.as_str(), state, &self.grant) <= seq)
+            });
+            self.skipped += u64::from(!newest);
+            return Ok(newest);
+        }
+        Ok(true)
+    }
+
+    /// A frame of which a part went out comes first, or never.
+    fn check_begun(&self, seq: Seq, visit: &dyn Visit) -> Result<(), FeedError> {
+        match visit.unfinished() {
+            Some(begun) if begun != seq => Err(FeedError::TrimmedMidFrame),
+            _ => Ok(()),
+        }
+    }
+
+    /// A loss that this subscriber has not been told of, if there is one.
+    fn gap(&mut self, visible: &Visible) -> Option<Gap> {
+        let known = self.through.max(self.told);
+        let lost = resume::lost_through(&self.filter, visible.span(&self.filter, &self.hub.ephemeral), known);
+        if lost <= known {
+            return None;
+        }
+        self.told = lost;
+        let asked = visible.epochs.position(self.through);
+        // What nobody has any more need not be looked for.
+        self.through = self.through.max(visible.oldest.prev());
+        Some(resume::gap_while_reading(visible.epochs.position(self.through), asked))
+    }
+
+    fn poll_lasts(&mut self, cx: &mut Context<'_>, visit: &mut dyn Visit) -> Poll<Result<Step, FeedError>> {
+        let hub = Arc::clone(&self.hub);
+        while let Some(place) = self.lasts.front().copied() {
+            let visible = hub.visible.read();
+            if place <= visible.hot.base() {
+                let cold: Arc<[Seq]> =
+                    self.lasts.iter().copied().take_while(|p| *p <= visible.hot.base()).collect();
+                let last = cold.last().copied().unwrap_or(place);
+                drop(visible);
+                let range = SeqRange { first: place, last };
+                return self.poll_cold(cx, visit, Want::Exactly(cold), range);
+            }
+            let through = std::mem::replace(&mut self.through, place.prev());
+            let result = self.hot(&visible, &[place], visit);
+            let taken = std::mem::replace(&mut self.through, through) >= place;
+            result?;
+            if !taken {
+                return Poll::Ready(Ok(Step::Full));
+            }
+            self.lasts.pop_front();
+        }
+        *self.page.lock() = None;
+        self.reading = None;
+        Poll::Ready(Ok(Step::LastsDone))
+    }
+
+    /// Delivers from the page at hand, else gets the next one.
+    fn poll_cold(
+        &mut self,
+        cx: &mut Context<'_>,
+        visit: &mut dyn Visit,
+        want: Want,
+        range: SeqRange,
+    ) -> Poll<Result<Step, FeedError>> {
+        let held = Arc::clone(&self.page);
+        let mut slot = held.lock();
+        if slot.is_none() {
+            let mut reading = match self.reading.take() {
+                Some(reading) => reading,
+                None => {
+                    let turn = ready!(self.hub.turns.poll_turn(cx));
+                    self.hub.counters.cold_reads.add(1);
+                    let bytes_max = self.hub.limits.cold_read_bytes;
+                    Reading { future: self.hub.log.read(want, range, bytes_max), turn }
+                }
+            };
+            match reading.future.as_mut().poll(cx) {
+                Poll::Pending => {
+                    self.reading = Some(reading);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(page)) => *slot = Some(HeldPage::new(page, reading.turn)),
+                Poll::Ready(Err(LogError::Busy)) => {
+                    self.hub.turns.wait(cx);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(FeedError::Log(error))),
+            }
+        }
+        let Some(page) = slot.as_mut() else { return Poll::Ready(Ok(Step::Moved)) };
+        let hub = Arc::clone(&self.hub);
+        let visible = hub.visible.read();
+        // The page may be older than a loss; whatever it lacks has been told to the sink before it was removed.
+        if visit.unfinished().is_none()
+            && self.lasts.is_empty()
+            && let Some(gap) = self.gap(&visible)
+        {
+            return Poll::Ready(Ok(Step::Gap(gap)));
+        }
+        while let Some(record) = page.peek() {
+            if self.cold_record(&visible, record, visit)? == Taken::NotYet {
+                return Poll::Ready(Ok(Step::Full));
+            }
+            let seq = record.seq;
+            page.advance();
+            self.considered(seq);
+        }
+        let through = page.through();
+        *slot = None;
+        drop(slot);
+        self.considered(through.min(range.last));
+        Poll::Ready(Ok(Step::Moved))
+    }
+
+    /// Everything up to `seq` was considered, on whichever way the feed is.
+    fn considered(&mut self, seq: Seq) {
+        if self.lasts.is_empty() {
+            self.through = self.through.max(seq);
+        } else {
+            while self.lasts.front().is_some_and(|place| *place <= seq) {
+                self.lasts.pop_front();
+            }
+        }
+    }
+
+    fn cold_record(
+        &mut self,
+        visible: &Visible,
+        record: &Record,
+        visit: &mut dyn Visit,
+    ) -> Result<Taken, FeedError> {
+        // A page may begin before the cursor (it was read again), and holds what the topics have of all types.
+        let before = self.lasts.is_empty() && record.seq <= self.through;
+        let (false, true, Some(event)) = (before, self.filter.wants(record), record.event()) else {
+            return Ok(Taken::Whole);
+        };
+        if !self.passes(visible, record.seq, &record.topics, event.private, visit)? {
+            return Ok(Taken::Whole);
+        }
+        self.check_begun(record.seq, visit)?;
+        let position = visible.epochs.position(record.seq);
+        self.scratch.clear();
+        frame::encode(self.dialect, position, &record.topics, event, &mut self.scratch);
+        Ok(visit.event(&View {
+            seq: record.seq,
+            position,
+            time_ms: record.time_ms,
+            topics: &record.topics,
+            private: event.private,
+            binary: event.binary,
+            frame: &self.scratch,
+        }))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = self.hub.shards[self.shard].lock().leave(self.key);
+        self.hub.left();
+    }
+}
+
+/// The places in `(after, through]` that a filter wants, from the hot log: along the threads of its topics where
+/// they are known by name, else over all events.
+fn wanted(visible: &Visible, filter: &Filter, after: Seq, through: Seq) -> Vec<Seq> {
+    let keeps = |seq: Seq| {
+        // The type stands in the frame; looking there costs only who comes back with a filter of types.
+        filter.events().is_empty()
+            || visible
+                .hot
+                .get(seq)
+                .is_some_and(|hit| filter.keeps(frame::parts(hit.frame(Dialect::Native)).event.as_ref()))
+    };
+    let mut places = Vec::new();
+    match filter.selectors().exact() {
+        Some(names) => {
+            for name in names {
+                let thread = visible.hot.thread(name.as_str(), after);
+                places.extend(thread.map(|entry| entry.seq).filter(|seq| *seq <= through && keeps(*seq)));
+            }
+            places.sort_unstable();
+            places.dedup();
+        }
+        None => {
+            let matches = |topics: &Topics| topics.iter().any(|t| filter.selectors().matches(t.as_str()));
+            let entries = visible.hot.after(after).take_while(|entry| entry.seq <= through);
+            let found = entries.filter(|entry| matches(&entry.topics) && keeps(entry.seq));
+            places.extend(found.map(|entry| entry.seq));
+        }
+    }
+    places
+}

@@ -1,0 +1,340 @@
+//! A shard: a part of the subscribers, and who of them must look at the log now. A pure machine.
+//!
+//! Its methods are of four kinds, to be called like this:
+//! - **entering and leaving**: [`Shard::enter`] when a subscriber comes, [`Shard::leave`] when it goes;
+//! - **inputs**: [`Shard::handle_commit`] for every batch, in order, after the hot log has it;
+//!   [`Shard::handle_tick`] now and then; [`Shard::drain`] once. They collect wakers, which the caller wakes
+//!   after it has let go of its lock;
+//! - **looking**: [`Shard::look`] registers a subscriber's waker *first* and then tells what is there, so that
+//!   nothing can come in between unnoticed; [`Shard::wrote`] when bytes went out;
+//! - **getters**.
+//!
+//! Reads no clock, touches no socket, holds no frame.
+//! **Invariant:** the thread of a filter holds every place its subscribers want in `(from, seen]`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+use slab::Slab;
+
+use crate::cold::HeldPage;
+use crate::filter::Filter;
+use crate::interest::{FilterKey, Interest};
+use crate::position::Seq;
+use crate::record::{Record, What};
+
+/// The number of a subscriber within its shard.
+pub type SubscriberKey = usize;
+
+/// The subscribers of one shard.
+#[derive(Debug)]
+pub struct Shard {
+    seen: Seq,
+    now_ms: u64,
+    heartbeat_ms: u64,
+    draining: bool,
+    interest: Interest,
+    filters: Slab<FilterEntry>,
+    by_filter: HashMap<Arc<Filter>, FilterKey>,
+    subscribers: Slab<Subscriber>,
+}
+
+#[derive(Debug)]
+struct FilterEntry {
+    filter: Arc<Filter>,
+    thread: VecDeque<Seq>,
+    from: Seq,
+    members: Vec<SubscriberKey>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    filter: FilterKey,
+    /// Its place among the filter's members.
+    member: usize,
+    waker: Option<Waker>,
+    /// Every place up to here has been considered; a copy of its cursor, for those who ask how far behind it is.
+    through: Seq,
+    written_ms: u64,
+    looked_ms: u64,
+    heartbeat: bool,
+    end: End,
+    page: Arc<Mutex<Option<HeldPage>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    At { ms: u64 },
+    Now,
+}
+
+/// Whether a filter is still in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Leave {
+    /// Others have the same filter.
+    OthersRemain,
+    /// It was the last one; the filter's thread is gone.
+    LastOfFilter,
+}
+
+/// What a look at the log showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The next places that the filter wants, ascending, at most as many as asked for.
+    pub places: Vec<Seq>,
+    /// If `places` is all there is: everything up to here has been considered.
+    pub through: Option<Seq>,
+    /// The thread does not reach back to the cursor: fill it from the hot log ([`Shard::fill`]) or read the store.
+    pub short_of: Option<Seq>,
+    /// It is time for a heartbeat.
+    pub heartbeat: bool,
+    /// The stream shall end.
+    pub end: bool,
+}
+
+/// Silence after which a page of old history that nobody takes is let go (it can be read again).
+const PAGE_IDLE_MS: u64 = 2_000;
+
+impl Shard {
+    /// An empty shard that has seen everything up to `seen`.
+    pub fn new(now_ms: u64, seen: Seq, heartbeat_ms: u64) -> Self {
+        Self {
+            seen,
+            now_ms,
+            heartbeat_ms,
+            draining: false,
+            interest: Interest::default(),
+            filters: Slab::new(),
+            by_filter: HashMap::new(),
+            subscribers: Slab::new(),
+        }
+    }
+
+    /// A subscriber comes, with everything up to `through` considered.
+    pub fn enter(
+        &mut self,
+        filter: Filter,
+        through: Seq,
+        page: Arc<Mutex<Option<HeldPage>>>,
+    ) -> SubscriberKey {
+        let key = match self.by_filter.get(&filter) {
+            Some(key) => *key,
+            None => self.intern(filter),
+        };
+        let members = &mut self.filters[key].members;
+        let subscriber = self.subscribers.insert(Subscriber {
+            filter: key,
+            member: members.len(),
+            waker: None,
+            through,
+            written_ms: self.now_ms,
+            looked_ms: self.now_ms,
+            heartbeat: false,
+            end: End::Open,
+            page,
+        });
+        members.push(subscriber);
+        subscriber
+    }
+
+    /// A subscriber goes.
+    pub fn leave(&mut self, key: SubscriberKey) -> Leave {
+        let Some(gone) = self.subscribers.try_remove(key) else { return Leave::OthersRemain };
+        let entry = &mut self.filters[gone.filter];
+        entry.members.swap_remove(gone.member);
+        if let Some(moved) = entry.members.get(gone.member) {
+            self.subscribers[*moved].member = gone.member;
+        }
+        if !entry.members.is_empty() {
+            return Leave::OthersRemain;
+        }
+        let entry = self.filters.remove(gone.filter);
+        for selector in entry.filter.selectors().iter() {
+            self.interest.remove(selector, gone.filter);
+        }
+        self.by_filter.remove(&entry.filter);
+        Leave::LastOfFilter
+    }
+
+    /// Records became visible; the hot log holds everything after `base`. Collects who must look.
+    pub fn handle_commit(&mut self, records: &[Record], base: Seq, wake: &mut Vec<Waker>) {
+        let Some(last) = records.last() else { return };
+        if !self.interest.is_empty() {
+            let mut wanted: Vec<FilterKey> = Vec::new();
+            for record in records {
+                wanted.clear();
+                for topic in &record.topics {
+                    self.interest.each(topic.as_str(), |filter| wanted.push(filter));
+                }
+                if record.topics.len() > 1 || wanted.len() > 1 {
+                    wanted.sort_unstable();
+                    wanted.dedup();
+                }
+                for key in &wanted {
+                    self.touch(*key, record, base, wake);
+                }
+            }
+        }
+        self.seen = last.seq;
+    }
+
+    fn touch(&mut self, key: FilterKey, record: &Record, base: Seq, wake: &mut Vec<Waker>) {
+        let entry = &mut self.filters[key];
+        match &record.what {
+            What::Event(event) if !entry.filter.keeps(event.event.as_ref()) => return,
+            What::Event(_) => {
+                while entry.thread.front().is_some_and(|oldest| *oldest <= base) {
+                    entry.thread.pop_front();
+                }
+                entry.from = entry.from.max(base);
+                entry.thread.push_back(record.seq);
+            }
+            // A closed topic ends streams, a deleted or trimmed one may be a gap: look.
+            What::Control(_) => {}
+        }
+        for member in &entry.members {
+            wake.extend(self.subscribers[*member].waker.take());
+        }
+    }
+
+    /// Time went by. Collects who has something to do: a heartbeat, an end.
+    pub fn handle_tick(&mut self, now_ms: u64, base: Seq, wake: &mut Vec<Waker>) {
+        self.now_ms = now_ms;
+        for (key, subscriber) in &mut self.subscribers {
+            // Spread over the sixth before the moment, so that streams that began together do not beat together.
+            let early = self.heartbeat_ms / 6 * (spread(key) % 64) / 64;
+            let silent_ms = now_ms.saturating_sub(subscriber.written_ms);
+            let beat = self.heartbeat_ms > 0 && silent_ms >= self.heartbeat_ms - early;
+            let over = matches!(subscriber.end, End::At { ms } if ms <= now_ms);
+            if over {
+                subscriber.end = End::Now;
+            }
+            subscriber.heartbeat |= beat;
+            if beat || over {
+                wake.extend(subscriber.waker.take());
+            }
+            if now_ms.saturating_sub(subscriber.looked_ms) >= PAGE_IDLE_MS {
+                *subscriber.page.lock() = None;
+            }
+        }
+        for (_, entry) in &mut self.filters {
+            while entry.thread.front().is_some_and(|oldest| *oldest <= base) {
+                entry.thread.pop_front();
+            }
+            entry.from = entry.from.max(base);
+        }
+    }
+
+    /// Ends all streams within `over_ms`, spread, so that their clients do not come back all at once.
+    pub fn drain(&mut self, over_ms: u64) {
+        self.draining = true;
+        for (key, subscriber) in &mut self.subscribers {
+            subscriber.end = End::At { ms: self.now_ms + over_ms * (spread(key) % 1_024) / 1_024 };
+        }
+    }
+
+    /// Registers who is to be woken, then tells what a subscriber's cursor lacks.
+    pub fn look(&mut self, key: SubscriberKey, waker: &Waker, through: Seq, places_max: usize) -> Look {
+        let Some(subscriber) = self.subscribers.get_mut(key) else { return Look::default() };
+        if !subscriber.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            subscriber.waker = Some(waker.clone());
+        }
+        subscriber.through = through;
+        subscriber.looked_ms = self.now_ms;
+        let entry = &self.filters[subscriber.filter];
+        let mut look =
+            Look { heartbeat: subscriber.heartbeat, end: subscriber.end == End::Now, ..Look::default() };
+        if through < entry.from {
+            look.short_of = Some(entry.from);
+            return look;
+        }
+        let first = entry.thread.partition_point(|seq| *seq <= through);
+        look.places = entry.thread.range(first..).take(places_max).copied().collect();
+        if first + look.places.len() == entry.thread.len() {
+            look.through = Some(self.seen.max(through));
+        }
+        look
+    }
+
+    /// Lengthens a filter's thread back to `from`: `places` are all that it wants in `(from, short_of]`, ascending.
+    pub fn fill(&mut self, key: SubscriberKey, from: Seq, short_of: Seq, places: &[Seq]) {
+        let Some(subscriber) = self.subscribers.get(key) else { return };
+        let entry = &mut self.filters[subscriber.filter];
+        // Another subscriber may have filled it, or eviction cut it, since it was found short.
+        if entry.from == short_of && from < short_of {
+            for place in places.iter().rev() {
+                entry.thread.push_front(*place);
+            }
+            entry.from = from;
+        }
+    }
+
+    /// Bytes went out to a subscriber.
+    pub fn wrote(&mut self, key: SubscriberKey) {
+        if let Some(subscriber) = self.subscribers.get_mut(key) {
+            subscriber.written_ms = self.now_ms;
+            subscriber.heartbeat = false;
+        }
+    }
+
+    /// A subscriber's filter.
+    pub fn filter(&self, key: SubscriberKey) -> Option<Arc<Filter>> {
+        self.subscribers.get(key).map(|subscriber| Arc::clone(&self.filters[subscriber.filter].filter))
+    }
+
+    /// How many subscribers there are.
+    pub fn len(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+    }
+
+    /// Every record up to here is in the threads.
+    pub fn seen(&self) -> Seq {
+        self.seen
+    }
+
+    /// How far the slowest is behind, in places.
+    pub fn lag_max(&self) -> u64 {
+        // One with nothing to read is not behind, however old its cursor: nothing it wants came since.
+        let behind = |subscriber: &Subscriber| {
+            let entry = &self.filters[subscriber.filter];
+            let lacks = subscriber.through < entry.from || entry.thread.back() > Some(&subscriber.through);
+            if lacks { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
+        };
+        self.subscribers.iter().map(|(_, subscriber)| behind(subscriber)).max().unwrap_or(0)
+    }
+
+    fn intern(&mut self, filter: Filter) -> FilterKey {
+        let filter = Arc::new(filter);
+        let key = self.filters.insert(FilterEntry {
+            filter: Arc::clone(&filter),
+            thread: VecDeque::new(),
+            from: self.seen,
+            members: Vec::new(),
+        });
+        for selector in filter.selectors().iter() {
+            self.interest.add(selector, key);
+        }
+        self.by_filter.insert(filter, key);
+        key
+    }
+}
+
+/// A number for a key that has nothing to do with its neighbours' (SplitMix64's last step).
+fn spread(key: usize) -> u64 {
+    let mut z = u64::try_from(key).unwrap_or(0).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {}
