@@ -1,6 +1,7 @@
 //! From settings to a source. Everything that can be refused is refused here, before the first request.
 
 use std::collections::hash_map::RandomState;
+use std::error::Error;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use base64::Engine as _;
@@ -12,6 +13,7 @@ use tidings_codec::EventId;
 use url::Url;
 
 use crate::machine::{Machine, Policy};
+use crate::request::{self, MakeFresh, Requests};
 use crate::source::{self, EventSource};
 use crate::tls::{self, Trust};
 use crate::{Backoff, BuildError, RetryStatuses};
@@ -43,6 +45,7 @@ pub struct EventSourceBuilder {
     policy: Policy,
     seed: Option<u64>,
     trust: Trust,
+    make_fresh: Option<MakeFresh>,
 }
 
 impl EventSourceBuilder {
@@ -57,6 +60,7 @@ impl EventSourceBuilder {
             policy: Policy::default(),
             seed: None,
             trust: Trust::System,
+            make_fresh: None,
         }
     }
 
@@ -64,17 +68,42 @@ impl EventSourceBuilder {
     /// `Proxy-Authorization` and `Cookie` do not follow a redirect to another origin.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(_)) if name == source::LAST_EVENT_ID => {
+            (Ok(name), Ok(_)) if name == request::LAST_EVENT_ID => {
                 self.refused.get_or_insert(BuildError::LastEventIdHeader);
             }
             (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(source::is_credential(&name));
+                value.set_sensitive(request::is_credential(&name));
                 self.headers.append(name, value);
             }
             _ => {
                 self.refused.get_or_insert_with(|| BuildError::InvalidHeader { name: name.to_owned() });
             }
         }
+        self
+    }
+
+    /// Headers made anew for every attempt, in place of fixed ones of the same name: for tokens that expire
+    /// sooner than streams end. An error counts as a failure of the network, and is tried again.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+    /// use tidings_client::EventSource;
+    ///
+    /// # async fn token() -> Result<String, std::io::Error> { Ok("t".into()) }
+    /// let source = EventSource::builder("http://127.0.0.1:4000/topics/news")
+    ///     .fresh_headers(|| async {
+    ///         let bearer = format!("Bearer {}", token().await?);
+    ///         Ok(HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(bearer)?)]))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tidings_client::BuildError>(())
+    /// ```
+    pub fn fresh_headers<F, M>(mut self, mut make: M) -> Self
+    where
+        M: FnMut() -> F + Send + 'static,
+        F: Future<Output = Result<HeaderMap, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.make_fresh = Some(Box::new(move || Box::pin(make())));
         self
     }
 
@@ -125,6 +154,14 @@ impl EventSourceBuilder {
     /// Whether comments are told. Default: no.
     pub fn comments(mut self, comments: bool) -> Self {
         self.policy.comments = comments;
+        self
+    }
+
+    /// One stream and no more, for an answer that is streamed once, such as a language model's: its end is
+    /// [`SourceEvent::Ended`](crate::SourceEvent::Ended), and what would otherwise lead to a reconnect is
+    /// [`SourceError::Lost`](crate::SourceError::Lost). Default: no.
+    pub fn once(mut self, once: bool) -> Self {
+        self.policy.once = once;
         self
     }
 
@@ -187,7 +224,8 @@ impl EventSourceBuilder {
             }
         }
         let connector = tls::connector(self.trust, machine.is_tls()).map_err(BuildError::Tls)?;
-        Ok(EventSource::new(machine, connector, self.headers, self.body))
+        let requests = Requests::new(self.headers, self.body, self.make_fresh);
+        Ok(EventSource::new(machine, connector, requests))
     }
 }
 

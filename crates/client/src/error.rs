@@ -40,6 +40,9 @@ pub enum SourceError {
         /// Its `Location`, if it had one.
         location: Option<String>,
     },
+    /// The connection was lost, and the source was to have only one: see
+    /// [`EventSourceBuilder::once`](crate::EventSourceBuilder::once).
+    Lost(Disconnect),
     /// An event is larger than this source takes: raise
     /// [`EventSourceBuilder::event_bytes_max`](crate::EventSourceBuilder::event_bytes_max).
     EventTooLarge {
@@ -70,6 +73,7 @@ impl fmt::Display for SourceError {
             Self::BadRedirect { status, location: None } => {
                 write!(f, "the server answered {status} without a location")
             }
+            Self::Lost(cause) => write!(f, "the stream broke off: {cause}"),
             Self::EventTooLarge { limit_bytes } => {
                 write!(f, "an event is larger than event_bytes_max ({limit_bytes} bytes)")
             }
@@ -77,7 +81,11 @@ impl fmt::Display for SourceError {
     }
 }
 
-impl Error for SourceError {}
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Self::Lost(cause) = self { cause.source() } else { None }
+    }
+}
 
 /// Why a connection was lost, or not had. The source tries again by itself.
 #[derive(Debug)]

@@ -33,6 +33,7 @@ mod builder;
 mod error;
 pub mod machine;
 mod redirect;
+mod request;
 mod source;
 mod tls;
 

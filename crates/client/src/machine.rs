@@ -7,16 +7,18 @@
 //! driver (a browser, a simulator) can do the same.
 
 mod answer;
+mod policy;
 
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use tidings_codec::{DecodeError, DecodeLimits, Decoder, EventId, Item, Message};
+use tidings_codec::{DecodeError, Decoder, EventId, Item, Message};
 use url::Url;
 
+pub use self::policy::{Policy, RetryStatuses};
 use crate::backoff::{Rng, WAIT_MS_MAX};
 use crate::redirect::{Hop, Refused, Target};
-use crate::{Backoff, BuildError, Disconnect, NetworkError, SourceError};
+use crate::{BuildError, Disconnect, NetworkError, SourceError};
 
 /// What happened to a source.
 ///
@@ -57,7 +59,8 @@ pub enum SourceEvent {
         /// Why.
         cause: Disconnect,
     },
-    /// The server says with 204 that there will be no more. The source is closed.
+    /// There will be no more, in good order: the server said so with 204, or the one stream that was asked
+    /// for ended. The source is closed.
     Ended,
 }
 
@@ -72,89 +75,11 @@ pub enum ReadyState {
     Closed,
 }
 
-/// Which answers other than 200 are tried again. By the standard none is: a browser gives up.
-///
-/// ```
-/// use tidings_client::RetryStatuses;
-///
-/// assert!(!RetryStatuses::standard().contains(http::StatusCode::BAD_GATEWAY));
-/// assert!(RetryStatuses::transient().contains(http::StatusCode::BAD_GATEWAY));
-/// assert!(!RetryStatuses::transient().contains(http::StatusCode::NOT_FOUND));
-/// assert!(RetryStatuses::custom(|status| status == 404).contains(http::StatusCode::NOT_FOUND));
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct RetryStatuses(fn(StatusCode) -> bool);
-
-impl RetryStatuses {
-    /// None.
-    #[must_use]
-    pub const fn standard() -> Self {
-        Self(|_| false)
-    }
-
-    /// What usually passes: every 5xx, 408, 425 and 429.
-    #[must_use]
-    pub const fn transient() -> Self {
-        Self(|status| status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429))
-    }
-
-    /// Those of which `retried` says so. It is asked neither for 200 nor for 204 nor for redirects.
-    #[must_use]
-    pub const fn custom(retried: fn(StatusCode) -> bool) -> Self {
-        Self(retried)
-    }
-
-    /// Whether `status` is tried again.
-    #[must_use]
-    pub fn contains(self, status: StatusCode) -> bool {
-        (self.0)(status)
-    }
-}
-
-impl Default for RetryStatuses {
-    fn default() -> Self {
-        Self::standard()
-    }
-}
-
-/// How a source behaves where it has a choice. The default is the standard's `EventSource`.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// The reconnection time until a server says another, and after an empty `retry:`.
-    pub retry_ms: u64,
-    /// Answers other than 200 that are tried again.
-    pub retry_statuses: RetryStatuses,
-    /// How the wait grows while attempts fail.
-    pub backoff: Backoff,
-    /// So long without a byte, and the connection counts as dead. `None`: forever.
-    pub stall_timeout_ms: Option<u64>,
-    /// Whether comments are told.
-    pub comments: bool,
-    /// What one event may hold.
-    pub limits: DecodeLimits,
-}
-
-impl Policy {
-    /// What Chromium and WebKit wait.
-    pub const DEFAULT_RETRY_MS: u64 = 3_000;
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            retry_ms: Self::DEFAULT_RETRY_MS,
-            retry_statuses: RetryStatuses::standard(),
-            backoff: Backoff::constant(),
-            stall_timeout_ms: None,
-            comments: false,
-            limits: DecodeLimits::default(),
-        }
-    }
-}
-
 /// A request to make. The driver adds the caller's headers and body.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    /// How many redirects led here: 0 begins a new attempt.
+    pub redirects: u8,
     /// Where to.
     pub uri: Uri,
     /// The caller's method, unless a redirect changed it.
@@ -443,6 +368,7 @@ impl Machine {
         let last_event_id =
             (!id.is_empty()).then(|| HeaderValue::from_bytes(id.as_str().as_bytes()).ok()).flatten();
         let attempt = Attempt {
+            redirects: hop.redirects,
             uri: hop.target.uri().clone(),
             method: hop.method.clone(),
             with_body: hop.with_body,
@@ -455,6 +381,12 @@ impl Machine {
 
     /// The connection is gone, and there will be another.
     fn lose(&mut self, now: Instant, cause: Disconnect) -> Action {
+        match cause {
+            Disconnect::Ended if self.policy.once => return self.end(None),
+            Disconnect::Requested => {}
+            cause if self.policy.once => return self.end(Some(SourceError::Lost(cause))),
+            _ => {}
+        }
         self.decoder.finish();
         if let State::Open { since, good, .. } = self.state
             && (good || now.saturating_duration_since(since) > self.policy.backoff.holds_after())

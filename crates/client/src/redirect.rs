@@ -50,7 +50,8 @@ pub(crate) struct Hop {
     pub(crate) with_body: bool,
     /// Whether `Authorization` and `Cookie` go along.
     pub(crate) with_credentials: bool,
-    redirects: u8,
+    /// How many redirects led here.
+    pub(crate) redirects: u8,
 }
 
 /// A redirect that is not followed.

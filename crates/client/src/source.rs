@@ -8,8 +8,6 @@ use std::time::Instant;
 
 use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
-use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, Request};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -21,9 +19,8 @@ use tidings_codec::EventId;
 use tokio::time::Sleep;
 
 use crate::machine::{Action, Attempt, Machine, ReadyState};
+use crate::request::{Preparing, Requests};
 use crate::{EventSourceBuilder, NetworkError, SourceError, SourceEvent};
-
-pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What hyper may buffer of an HTTP/1 answer before it is read from here.
 const TRANSPORT_BYTES_MAX: usize = 128 * 1024;
@@ -55,8 +52,7 @@ const TRANSPORT_BYTES_MAX: usize = 128 * 1024;
 pub struct EventSource {
     machine: Machine,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    headers: HeaderMap,
-    body: Bytes,
+    requests: Requests,
     wire: Wire,
     /// What was read and not yet decoded.
     chunk: Bytes,
@@ -68,6 +64,8 @@ pub struct EventSource {
 #[derive(Debug)]
 enum Wire {
     Down,
+    /// The caller makes the headers of this attempt.
+    Preparing(Preparing, Attempt),
     Requesting(ResponseFuture),
     Streaming(Incoming),
 }
@@ -81,8 +79,7 @@ impl EventSource {
     pub(crate) fn new(
         machine: Machine,
         connector: HttpsConnector<HttpConnector>,
-        headers: HeaderMap,
-        body: Bytes,
+        requests: Requests,
     ) -> Self {
         let client = Client::builder(TokioExecutor::new())
             // A stream's connection is never reused, and a reconnect must not meet a dead one.
@@ -92,8 +89,7 @@ impl EventSource {
         Self {
             machine,
             client,
-            headers,
-            body,
+            requests,
             wire: Wire::Down,
             chunk: Bytes::new(),
             timer: None,
@@ -136,7 +132,10 @@ impl EventSource {
             Action::Tell(event) => Some(Ok(event)),
             Action::Connect(attempt) => {
                 self.hang_up();
-                self.wire = Wire::Requesting(self.client.request(self.request(attempt)));
+                self.wire = match self.requests.prepare(&attempt) {
+                    Some(preparing) => Wire::Preparing(preparing, attempt),
+                    None => Wire::Requesting(self.client.request(self.requests.request(&attempt))),
+                };
                 None
             }
             Action::Wait { after_ms, cause } => {
@@ -150,29 +149,21 @@ impl EventSource {
         }
     }
 
-    fn request(&self, attempt: Attempt) -> Request<Full<Bytes>> {
-        let Attempt { uri, method, with_body, with_credentials, last_event_id } = attempt;
-        let body = if with_body { self.body.clone() } else { Bytes::new() };
-        let mut request = Request::new(Full::new(body));
-        *request.uri_mut() = uri;
-        *request.method_mut() = method;
-        for (name, value) in &self.headers {
-            let goes_along = (with_credentials || !is_credential(name))
-                && (with_body || !name.as_str().starts_with("content-"));
-            if goes_along {
-                request.headers_mut().append(name, value.clone());
-            }
-        }
-        if let Some(id) = last_event_id {
-            request.headers_mut().insert(LAST_EVENT_ID, id);
-        }
-        request
-    }
-
     /// What the connection does next, told to the machine. Pending also if there is none.
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<Action>> {
         Poll::Ready(match &mut self.wire {
             Wire::Down => return Poll::Pending,
+            Wire::Preparing(preparing, attempt) => match ready!(preparing.poll(cx)) {
+                Ok(fresh) => {
+                    self.requests.set_fresh(fresh);
+                    self.wire = Wire::Requesting(self.client.request(self.requests.request(attempt)));
+                    None
+                }
+                Err(error) => {
+                    self.wire = Wire::Down;
+                    self.machine.handle_error(now(), NetworkError::connecting(error))
+                }
+            },
             Wire::Requesting(answer) => match ready!(Pin::new(answer).poll(cx)) {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();
@@ -258,11 +249,6 @@ impl Stream for EventSource {
             }
         }
     }
-}
-
-/// What stays behind when a redirect leads to another origin.
-pub(crate) fn is_credential(name: &HeaderName) -> bool {
-    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name)
 }
 
 /// Tokio's clock, so that a test that stops it stops this too.

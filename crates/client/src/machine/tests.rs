@@ -2,7 +2,10 @@
 
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 
+use tidings_codec::DecodeLimits;
+
 use super::*;
+use crate::Backoff;
 
 const STREAM: (HeaderName, &str) = (CONTENT_TYPE, "text/event-stream");
 
@@ -268,6 +271,32 @@ fn no_wait_is_no_busy_loop_when_attempts_fail() {
     assert!(world.fails() > 0);
     world.connects();
     assert!(world.fails() > 0);
+}
+
+#[test]
+fn one_stream_and_no_more() {
+    let once = || Policy { once: true, retry_statuses: RetryStatuses::transient(), ..policy() };
+    let mut world = World::open(once());
+    assert_eq!(world.reads(b"data: a\n\n"), ["message: a"]);
+    let action = world.machine.handle_end(world.now);
+    assert!(matches!(action, Some(Action::Close(None))), "{action:?}");
+    world.stays_over();
+
+    let mut world = World::open(once());
+    let action = world.machine.handle_error(world.now, NetworkError::connected("reset"));
+    let lost = |action: &Option<Action>| matches!(action, Some(Action::Close(Some(SourceError::Lost(_)))));
+    assert!(lost(&action), "{action:?}");
+    world.stays_over();
+
+    let mut world = World::new(once());
+    world.connects();
+    let action = world.answered(503, &[]);
+    assert!(lost(&action), "{action:?}");
+    world.stays_over();
+
+    let mut world = World::open(once());
+    let action = world.machine.reconnect_now(world.now);
+    assert_eq!(world.waits(action), 0, "the caller may ask for another");
 }
 
 #[test]

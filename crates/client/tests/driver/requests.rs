@@ -1,6 +1,7 @@
 //! What is sent, and what the answer's head makes of it.
 
-use http::Method;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tidings_client::{BuildError, EventId, EventSource, ReadyState};
 
 use crate::server::{CHUNKED, STREAM, Server, Step, says, write};
@@ -48,6 +49,47 @@ async fn method_body_and_headers_are_sent_again_on_every_reconnect() {
         assert_eq!(request.header("x-a"), Some("1"));
         assert_eq!(request.header("last-event-id"), id);
     }
+}
+
+#[tokio::test]
+async fn fresh_headers_are_made_once_an_attempt_and_a_failure_is_tried_again() {
+    let moved = "HTTP/1.1 307 Moved\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n";
+    let mut server = Server::start(vec![vec![write(moved)], says(STREAM, ""), says(STREAM, "")]).await;
+    let mut made = 0;
+    let source = source(&server).header("authorization", "old").header("x-a", "1").fresh_headers(move || {
+        made += 1;
+        async move {
+            tokio::task::yield_now().await;
+            if made == 2 {
+                return Err("no token".into());
+            }
+            let token = HeaderValue::try_from(format!("token {made}"))?;
+            let forged = (HeaderName::from_static("last-event-id"), HeaderValue::from_static("forged"));
+            Ok(HeaderMap::from_iter([(AUTHORIZATION, token), forged]))
+        }
+    });
+    let mut source = source.retry_ms(5).build().expect("a source");
+    let ended = "lost: the stream ended, again in 5";
+    let lines = ["open 200", ended, "lost while connecting, again in 100", "open 200"];
+    tells(&mut source, &lines).await;
+    for token in ["token 1", "token 1", "token 3"] {
+        let request = server.request().await;
+        assert_eq!((request.header("authorization"), request.header("x-a")), (Some(token), Some("1")));
+        assert_eq!(request.header("last-event-id"), None);
+    }
+}
+
+#[tokio::test]
+async fn one_stream_and_no_more() {
+    let broken = vec![write(CHUNKED), write("9\r\ndata: a\n\n\r\n"), Step::Pause, write("ff\r\n")];
+    let server = Server::start(vec![says(STREAM, "data: a\n\n"), broken]).await;
+    let once = || source(&server).once(true).build().expect("a source");
+    tells(&mut once(), &["open 200", "message \"a\" after \"\"", "ended", "none"]).await;
+    let mut second = once();
+    tells(&mut second, &["open 200", "message \"a\" after \"\""]).await;
+    let line = crate::told(&mut second).await;
+    assert!(line.starts_with("error: the stream broke off: the connection failed"), "{line}");
+    tells(&mut second, &["none"]).await;
 }
 
 #[tokio::test]
