@@ -1,8 +1,14 @@
-//! Over TLS: whom to believe.
+//! Over TLS: whom to believe, and HTTP/2.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_client::{EventSource, ReadyState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -12,8 +18,8 @@ use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer}
 use crate::server::STREAM;
 use crate::{tells, told};
 
-/// A server with a certificate of its own making for `localhost`; gives its URL and the certificate.
-async fn start() -> (String, Vec<u8>) {
+/// A configuration with a certificate of its own making for `localhost`, and the certificate.
+fn own_certificate() -> (ServerConfig, Vec<u8>) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let der = own.cert.der().clone();
     let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
@@ -23,6 +29,12 @@ async fn start() -> (String, Vec<u8>) {
         .with_no_client_auth()
         .with_single_cert(vec![der.clone()], key)
         .expect("a configuration");
+    (config, der.to_vec())
+}
+
+/// A server that speaks HTTP/1.1; gives its URL and its certificate.
+async fn start() -> (String, Vec<u8>) {
+    let (config, der) = own_certificate();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
     let port = listener.local_addr().expect("an address").port();
@@ -36,7 +48,41 @@ async fn start() -> (String, Vec<u8>) {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
     });
-    (format!("https://localhost:{port}/"), der.to_vec())
+    (format!("https://localhost:{port}/"), der)
+}
+
+/// A server that speaks HTTP/2 and nothing else. Each stream tells the `Last-Event-ID` it was asked with, and
+/// ends.
+async fn start_http2() -> (String, Vec<u8>) {
+    let (mut config, der) = own_certificate();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = async |request: Request<Incoming>| {
+        let last = request.headers().get("last-event-id").map_or("none".as_bytes(), HeaderValue::as_bytes);
+        let text = format!("id: {:?}\ndata: {}\n\n", request.version(), String::from_utf8_lossy(last));
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        Ok::<_, Infallible>(answer)
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = acceptor.accept(stream).await.expect("a handshake");
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service_fn(answer)));
+        }
+    });
+    (format!("https://localhost:{port}/"), der)
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_offered() {
+    let (url, der) = start_http2().await;
+    let mut source = EventSource::builder(&url).retry_ms(5).trust_certificate(der).build().expect("a source");
+    let lost = "lost: the stream ended, again in 5";
+    tells(&mut source, &["open 200", "message \"none\" after \"HTTP/2.0\"", lost]).await;
+    tells(&mut source, &["open 200", "message \"HTTP/2.0\" after \"HTTP/2.0\"", lost]).await;
 }
 
 #[tokio::test]
