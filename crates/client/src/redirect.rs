@@ -141,7 +141,9 @@ mod tests {
         leads(307, "https://hub.test/c", "https://hub.test/c", false);
         leads(307, "http://hub.test:81/c", "http://hub.test:81/c", false);
         let away = leads(307, "//other.test/c", "http://other.test/c", false);
-        let back = follow(&away, 307, Some(b"http://hub.test/")).unwrap().unwrap();
+        let on = follow(&away, 307, Some(b"/d")).unwrap().unwrap();
+        assert!(!on.with_credentials, "the same origin as the hop before, but not as the first");
+        let back = follow(&on, 307, Some(b"http://hub.test/")).unwrap().unwrap();
         assert!(!back.with_credentials);
     }
 

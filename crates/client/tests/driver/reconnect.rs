@@ -145,6 +145,14 @@ async fn a_server_that_takes_the_request_and_is_silent_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_far_stall_does_not_hold_up_a_near_reconnect() {
+    let script = vec![write(STREAM), Step::Pause, Step::Pause];
+    let server = Server::start(vec![script, says(STREAM, "")]).await;
+    let mut source = source(&server).stall_timeout_ms(3_600_000).build().expect("a source");
+    tells(&mut source, &["open 200", "lost: the stream ended, again in 5", "open 200"]).await;
+}
+
+#[tokio::test]
 async fn every_byte_puts_off_the_stall() {
     // Forty pauses of 20 ms are more than the 600 ms that are allowed; half of them are not.
     let mut script = vec![write(STREAM)];
