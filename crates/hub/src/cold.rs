@@ -85,7 +85,7 @@ pub struct HeldPage {
 
 impl HeldPage {
     /// A page just read.
-    pub fn new(page: Page, turn: Turn) -> Self {
+    pub(crate) fn new(page: Page, turn: Turn) -> Self {
         Self { page, next: 0, _turn: turn }
     }
 

@@ -23,7 +23,7 @@ use crate::ports::{
 };
 use crate::position::{Epochs, Position, Seq};
 use crate::reader::Reader;
-use crate::record::What;
+use crate::record::{Topics, What};
 use crate::resume::{self, From, Span, Start};
 use crate::selector::Selectors;
 use crate::shard::Shard;
@@ -335,9 +335,7 @@ impl Hub {
             if publish.data.len() > limit_bytes {
                 too_large.get_or_insert((at, publish.data.len()));
             }
-            let patterns = &self.inner.ephemeral;
-            publish.ephemeral |=
-                !patterns.is_empty() && publish.topics.iter().all(|topic| patterns.matches(topic.as_str()));
+            publish.ephemeral |= self.inner.is_ephemeral(&publish.topics);
         }
         let Some((at, bytes)) = too_large else { return self.inner.log.submit(submission).await };
         // As the judge would: what precedes it is accepted (unless atomic), what follows is not tried.
@@ -551,6 +549,18 @@ impl Inner {
         self.visible.read().epochs.position(seq)
     }
 
+    /// Whether no topic of an event is stored, by the hub's configuration or by what was declared. (Where all were
+    /// declared, the judge knows.)
+    fn is_ephemeral(&self, topics: &Topics) -> bool {
+        let by_pattern = |topic: &TopicName| self.ephemeral.matches(topic.as_str());
+        if !topics.iter().any(by_pattern) {
+            return false;
+        }
+        let others = topics.iter().filter(|topic| !by_pattern(topic));
+        let visible = self.visible.read();
+        others.into_iter().all(|t| visible.fold.get(t.as_str()).is_some_and(TopicState::is_ephemeral))
+    }
+
     /// A subscriber is gone.
     pub(crate) fn left(&self) {
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
@@ -633,4 +643,4 @@ impl Sink for Follower {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -215,6 +215,3 @@ pub(crate) fn is_over(filter: &Filter, grant: &Selectors, fold: &Fold, through: 
 pub(crate) fn gap_while_reading(position: Position, asked: Position) -> Gap {
     Gap { reason: GapReason::Trimmed, asked: asked.to_string().into(), resumes_after: position.to_string() }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -337,4 +337,59 @@ fn spread(key: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests {
+    use super::*;
+    use crate::record::EventBody;
+    use crate::selector::{Selector, Selectors};
+    use crate::topic::TopicName;
+
+    fn filter(text: &str) -> Filter {
+        Filter::topics(Selectors::new(vec![Selector::parse(text).unwrap()]))
+    }
+
+    fn event(seq: u64, topic: &str) -> Record {
+        let topics = [TopicName::parse(topic).unwrap()].into_iter().collect();
+        Record { seq: Seq(seq), time_ms: 0, topics, what: What::Event(EventBody::default()) }
+    }
+
+    fn enter(shard: &mut Shard, text: &str, through: u64) -> SubscriberKey {
+        shard.enter(filter(text), Seq(through), Arc::default())
+    }
+
+    #[test]
+    fn equal_filters_share_a_thread_and_the_last_one_takes_it_away() {
+        let mut shard = Shard::new(0, Seq(10), 0);
+        let (one, two, other) = (enter(&mut shard, "a", 10), enter(&mut shard, "a", 10), enter(&mut shard, "b", 10));
+        assert_eq!(shard.filters.len(), 2);
+        assert_eq!(shard.leave(one), Leave::OthersRemain);
+        let mut wake = Vec::new();
+        assert!(shard.look(two, Waker::noop(), Seq(10), 9).places.is_empty());
+        shard.handle_commit(&[event(11, "a"), event(12, "b"), event(13, "a")], Seq(0), &mut wake);
+        assert_eq!(wake.len(), 1, "who looked is woken, once");
+        let look = shard.look(two, Waker::noop(), Seq(10), 1);
+        assert_eq!((look.places, look.through), (vec![Seq(11)], None));
+        let look = shard.look(two, Waker::noop(), Seq(11), 9);
+        assert_eq!((look.places, look.through), (vec![Seq(13)], Some(Seq(13))));
+        assert_eq!(shard.lag_max(), 3);
+        assert_eq!((shard.leave(two), shard.leave(other)), (Leave::LastOfFilter, Leave::LastOfFilter));
+        assert_eq!(shard.leave(other), Leave::OthersRemain, "a key that is gone changes nothing");
+        assert!(shard.is_empty() && shard.interest.is_empty() && shard.by_filter.is_empty() && shard.filters.is_empty());
+    }
+
+    #[test]
+    fn a_thread_is_lengthened_once_and_only_if_it_is_still_short() {
+        let mut shard = Shard::new(0, Seq(10), 0);
+        let one = enter(&mut shard, "a", 5);
+        assert_eq!(shard.look(one, Waker::noop(), Seq(5), 9).short_of, Some(Seq(10)));
+        shard.handle_commit(&[event(11, "a")], Seq(0), &mut Vec::new());
+        for _ in 0..2 {
+            shard.fill(one, Seq(5), Seq(10), &[Seq(7), Seq(9)]);
+            assert_eq!(shard.look(one, Waker::noop(), Seq(5), 9).places, [Seq(7), Seq(9), Seq(11)]);
+        }
+        // Eviction cuts it again, also while somebody is about to fill it.
+        shard.handle_commit(&[event(12, "a")], Seq(9), &mut Vec::new());
+        shard.fill(one, Seq(5), Seq(5), &[Seq(6)]);
+        let look = shard.look(one, Waker::noop(), Seq(5), 9);
+        assert_eq!((look.short_of, look.places), (Some(Seq(9)), vec![]));
+    }
+}
