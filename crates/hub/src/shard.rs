@@ -359,7 +359,8 @@ mod tests {
     #[test]
     fn equal_filters_share_a_thread_and_the_last_one_takes_it_away() {
         let mut shard = Shard::new(0, Seq(10), 0);
-        let (one, two, other) = (enter(&mut shard, "a", 10), enter(&mut shard, "a", 10), enter(&mut shard, "b", 10));
+        let (one, two, other) =
+            (enter(&mut shard, "a", 10), enter(&mut shard, "a", 10), enter(&mut shard, "b", 10));
         assert_eq!(shard.filters.len(), 2);
         assert_eq!(shard.leave(one), Leave::OthersRemain);
         let mut wake = Vec::new();
@@ -373,7 +374,12 @@ mod tests {
         assert_eq!(shard.lag_max(), 3);
         assert_eq!((shard.leave(two), shard.leave(other)), (Leave::LastOfFilter, Leave::LastOfFilter));
         assert_eq!(shard.leave(other), Leave::OthersRemain, "a key that is gone changes nothing");
-        assert!(shard.is_empty() && shard.interest.is_empty() && shard.by_filter.is_empty() && shard.filters.is_empty());
+        assert!(
+            shard.is_empty()
+                && shard.interest.is_empty()
+                && shard.by_filter.is_empty()
+                && shard.filters.is_empty()
+        );
     }
 
     #[test]

@@ -38,7 +38,8 @@ fn wants(wish: usize, sent: &Sent) -> bool {
 
 fn walk(seed: u64) -> (usize, usize) {
     let mut rng = Rng(seed);
-    let limits = Limits { chunk_bytes: 1 + rng.below(5_000), cold_read_bytes: 1 + rng.below(40_000), ..small() };
+    let limits =
+        Limits { chunk_bytes: 1 + rng.below(5_000), cold_read_bytes: 1 + rng.below(40_000), ..small() };
     let world = World::new(limits);
     let (mut sent, mut walkers): (Vec<Sent>, Vec<Walker>) = (Vec::new(), Vec::new());
     // For each topic: everything of it up to here is gone.
@@ -105,7 +106,8 @@ fn walk(seed: u64) -> (usize, usize) {
     let state = Known { world: &world, sent: &sent, trimmed, deleted };
     for walker in &mut walkers {
         state.take(walker, usize::MAX, (seed, usize::MAX), (&mut delivered, &mut gaps));
-        let missing = sent[walker.next..].iter().find(|s| wants(walker.wish, s) && !state.gone(walker.wish, s));
+        let missing =
+            sent[walker.next..].iter().find(|s| wants(walker.wish, s) && !state.gone(walker.wish, s));
         assert!(missing.is_none(), "seed {seed}: {} never came", missing.unwrap().number);
     }
     (delivered, gaps)
@@ -142,7 +144,9 @@ impl Known<'_> {
             for data in walker.peer.decode(&chunk) {
                 if data == "!trimmed" {
                     // Careful, not exact: a topic that was forgotten, or one of several, may have lost it.
-                    let lost = |s: &Sent| s.seq <= self.trimmed || s.topics.iter().any(|t| s.seq <= self.deleted[*t]);
+                    let lost = |s: &Sent| {
+                        s.seq <= self.trimmed || s.topics.iter().any(|t| s.seq <= self.deleted[*t])
+                    };
                     assert!(self.sent[walker.next..].iter().any(lost), "{at:?}: a gap without a loss");
                     *counts.1 += 1;
                     continue;

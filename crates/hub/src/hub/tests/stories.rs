@@ -14,12 +14,18 @@ fn what_is_published_arrives_in_order_with_its_id() {
     let world = World::new(Limits::default());
     let mut alice = world.subscribe("orders/*", From::Tail);
     assert_eq!(alice.seen(), Vec::<String>::new());
-    assert_eq!(alice.text(), "retry: 2000\n\nid: 1.0\n\n", "a page that received nothing knows where it stands");
+    assert_eq!(
+        alice.text(),
+        "retry: 2000\n\nid: 1.0\n\n",
+        "a page that received nothing knows where it stands"
+    );
     world.publish("orders/1", "paid");
     world.publish("other", "not hers");
     world.publish_with("orders/2", "a\r\nb", |p| (p.id, p.event) = (event_id("o2"), event_name("shipped")));
     assert_eq!(alice.seen(), ["paid", "a\nb"]);
-    assert!(alice.text().ends_with("id: 1.1\ndata: paid\n\nid: 1.3~o2\nevent: shipped\ndata: a\ndata: b\n\n"));
+    assert!(
+        alice.text().ends_with("id: 1.1\ndata: paid\n\nid: 1.3~o2\nevent: shipped\ndata: a\ndata: b\n\n")
+    );
 }
 
 #[test]
@@ -31,7 +37,8 @@ fn a_reader_that_comes_back_continues_exactly() {
     for seen in 0..=20 {
         for topics in ["a", "a b", "*", "** a"] {
             let mut peer = world.subscribe(topics, at(Seq(seen)));
-            let expected: Vec<_> = (seen..20).filter(|n| topics != "a" || n % 2 == 0).map(|n| n.to_string()).collect();
+            let expected: Vec<_> =
+                (seen..20).filter(|n| topics != "a" || n % 2 == 0).map(|n| n.to_string()).collect();
             assert_eq!(peer.stream.resume(), Resume::Exact);
             assert_eq!(peer.seen(), expected, "{topics} after {seen}");
         }
@@ -208,7 +215,8 @@ fn a_late_page_begins_with_the_present_state() {
         }
     }
     world.publish("typing/1", "live only");
-    let first = |seen: Vec<String>| seen.iter().map(|s| s.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let first =
+        |seen: Vec<String>| seen.iter().map(|s| s.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
     let mut alice = world.subscribe("a b stale typing/1", From::Last);
     assert_eq!(first(alice.seen()), ["s", "1998", "1999", "live"]);
     let mut glob = world.subscribe("**", From::Last);
@@ -224,7 +232,10 @@ fn a_late_page_begins_with_the_present_state() {
     assert!(again.seen().is_empty(), "position() is where it goes on live");
     let mut broken = world.subscribe("a stale", From::Last);
     broken.decode(b"retry: 1\nid: 1.0\n\n");
-    assert_eq!(broken.stream.poll_chunk(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready(), true);
+    assert_eq!(
+        broken.stream.poll_chunk(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready(),
+        true
+    );
     let limits = Limits { last_topics_max: 3, ..small() };
     let world = World::new(limits);
     ["a", "b", "c", "d"].iter().for_each(|t| _ = world.publish(t, "x"));
@@ -260,7 +271,8 @@ fn a_quiet_reader_stays_fresh() {
         (CursorBlock::Event, "event: tidings.cursor\nid: 1.2s\ndata:\n\n"),
     ] {
         let world = World::new(Limits::default());
-        let mut alice = world.try_subscribe("quiet", From::Tail, |ask| ask.cursor_block = cursor_block).unwrap();
+        let mut alice =
+            world.try_subscribe("quiet", From::Tail, |ask| ask.cursor_block = cursor_block).unwrap();
         assert!(alice.seen().is_empty());
         for n in 0..100 {
             world.publish("busy", &n.to_string());
@@ -337,7 +349,8 @@ fn one_that_is_behind_may_skip_what_is_superseded() {
     }
     let seen: Vec<_> = alice.seen().iter().map(|s| s[..4].to_owned()).collect();
     assert_eq!(seen, ["1000", "1499"]);
-    let skipped: u64 = alice.text().lines().filter_map(|l| l.strip_prefix(": tidings skipped ")?.parse::<u64>().ok()).sum();
+    let skipped: u64 =
+        alice.text().lines().filter_map(|l| l.strip_prefix(": tidings skipped ")?.parse::<u64>().ok()).sum();
     assert_eq!(skipped, 1_496);
 }
 
@@ -347,7 +360,8 @@ fn only_kept_types_arrive_live_and_from_both_logs() {
     let kinds = |n: usize| [None, event_name("goal"), event_name("card")][n % 3].clone();
     let mut live = world
         .try_subscribe("a", From::Tail, |ask| {
-            ask.filter = filter("a").with_events(vec![event_name("goal").unwrap(), event_name("message").unwrap()]);
+            ask.filter =
+                filter("a").with_events(vec![event_name("goal").unwrap(), event_name("message").unwrap()]);
         })
         .unwrap();
     for n in 0..2_000 {
@@ -380,7 +394,9 @@ fn draining_ends_all_streams_spread_and_takes_no_more() {
     }
     assert!(over[0] < 60 && over[4] > 40 && over[4] < 160, "{over:?}");
     assert_eq!(over[9], 200);
-    assert!(peers.iter().all(|peer| peer.text().trim_end().rsplit('\n').next().unwrap().starts_with("retry: ")));
+    assert!(
+        peers.iter().all(|peer| peer.text().trim_end().rsplit('\n').next().unwrap().starts_with("retry: "))
+    );
 }
 
 #[test]
@@ -406,7 +422,9 @@ fn a_reader_pages_through_history_and_waits_for_more() {
     let (mut seen, mut pages) = (0, 0);
     loop {
         let page = now(reader.page(100, 1 << 20)).unwrap();
-        assert!(page.events.iter().all(|e| e.data.starts_with(format!("{} ", e.position.seq.0 - 1).as_bytes())));
+        assert!(
+            page.events.iter().all(|e| e.data.starts_with(format!("{} ", e.position.seq.0 - 1).as_bytes()))
+        );
         seen += page.events.len();
         pages += 1;
         if page.caught_up {
