@@ -1,1 +1,5 @@
-//! placeholder
+//! What tests of the whole house need: a simulated world, and the judge of what happened in it.
+//!
+//! Never published, never a dependency of anything but tests.
+
+pub mod history;
