@@ -1,0 +1,43 @@
+//! What every request of a server shares.
+
+use std::sync::Arc;
+
+use tidings_hub::Hub;
+
+use crate::config::ServerConfig;
+use crate::counters::Counters;
+use crate::drain::Drain;
+use crate::front::descriptors;
+use crate::gate::{Gate, GateConfigError};
+use crate::overload::Returns;
+
+/// The state behind the routes, always in an [`Arc`].
+pub struct App {
+    /// The hub.
+    pub hub: Hub,
+    /// Who may do what.
+    pub gate: Gate,
+    /// How the server runs.
+    pub config: ServerConfig,
+    /// What happened so far, for metrics.
+    pub counters: Counters,
+    /// Whether a shutdown has begun.
+    pub drain: Drain,
+    /// Connections that may be open: what the configuration wants, as far as the process's descriptors allow.
+    pub connections_max: usize,
+    pub(crate) returns: Returns,
+}
+
+impl App {
+    /// Puts a server's state together.
+    ///
+    /// # Errors
+    /// [`GateConfigError`] if a key, host or origin of the configuration is wrong.
+    pub fn new(config: ServerConfig, hub: Hub) -> Result<Arc<Self>, GateConfigError> {
+        let gate = Gate::new(config.gate.clone())?;
+        let returns = Returns::new(config.overload_returns_per_s);
+        let connections_max = descriptors::connections(config.connections_max);
+        let (counters, drain) = (Counters::default(), Drain::default());
+        Ok(Arc::new(Self { hub, gate, config, counters, drain, connections_max, returns }))
+    }
+}

@@ -1,0 +1,54 @@
+//! How many connections a process may have: its file descriptors, less those that the store, the listeners and the
+//! admin's questions need.
+
+/// Descriptors that connections never take.
+const RESERVED: u64 = 128;
+
+/// Raises the process's limit of open descriptors as far as it may itself, and gives the limit in force; `None`
+/// where there is none or nothing is known. For a program to call at its start: a library does not change its
+/// process unasked.
+pub fn raise_descriptor_limit() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        // A refusal leaves the limit as it is, which is what is reported then.
+        _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    }
+    limit()
+}
+
+/// The limit of open descriptors in force.
+fn limit() -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    return None;
+}
+
+/// How many connections there may be, of those that are wanted.
+pub(crate) fn connections(wanted: usize) -> usize {
+    within(wanted, limit())
+}
+
+fn within(wanted: usize, limit: Option<u64>) -> usize {
+    let Some(limit) = limit else { return wanted };
+    // With very few descriptors half of them must do for connections.
+    let free = limit.saturating_sub(RESERVED).max(limit / 2);
+    wanted.min(usize::try_from(free).unwrap_or(usize::MAX)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_kept_for_the_house() {
+        assert_eq!(within(100_000, None), 100_000);
+        assert_eq!(within(100_000, Some(1_024)), 896);
+        assert_eq!(within(500, Some(1_024)), 500);
+        assert_eq!(within(500, Some(100)), 50);
+        assert_eq!(within(500, Some(0)), 1);
+        assert!(connections(usize::MAX) >= 1);
+    }
+}

@@ -1,0 +1,16 @@
+//! The front door: sockets, TLS, the versions of HTTP, and the limits that hold before anybody asks what a request
+//! wants.
+//!
+//! **Invariant:** a client that is slow, silent or malformed costs its own connection, for a bounded time where it
+//! asks for nothing, and never a loop that spins.
+
+pub(crate) mod accept;
+pub(crate) mod body;
+pub(crate) mod connection;
+pub mod descriptors;
+pub(crate) mod framing;
+pub mod service;
+pub(crate) mod stream;
+pub mod tls;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! One request: through the gate, to its route, into the log.
+//!
+//! **Invariant:** what is logged has passed [`crate::gate::scrub`]; what a route sees has passed the gate.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use http::{Method, Request, StatusCode, Uri};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use tracing::{Level, debug, enabled, warn};
+
+use super::body::limit_silence;
+use crate::app::App;
+use crate::counters::RouteClass;
+use crate::gate::{Access, Who, scrub};
+use crate::problem::{self, Problem};
+
+/// What answers the requests of a listener. Clones are cheap: there is one per connection.
+pub(crate) trait Handle: Clone + Send + Sync + 'static {
+    /// Answers one request; everything that can go wrong is an answer too.
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
+/// The public surface: gate, routes, access log. A test or an embedding program can put requests to it without a
+/// socket.
+#[derive(Clone)]
+pub struct Service {
+    app: Arc<App>,
+    routes: TowerToHyperService<Router>,
+}
+
+impl Service {
+    /// The protocols' routes, and `extra` for every path that none of them has.
+    pub fn new(app: Arc<App>, extra: Router) -> Self {
+        let routes = crate::protocols::native::router()
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(Arc::clone(&app))
+            .fallback_service(extra.fallback(not_found).method_not_allowed_fallback(method_not_allowed))
+            // Limits on bodies are the routes' own: a stream of events has none.
+            .layer(DefaultBodyLimit::disable());
+        Self { app, routes: TowerToHyperService::new(routes) }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Body>) -> Response {
+        let started = Instant::now();
+        let (mut parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        // Before the gate takes the key out of it, and only if anybody reads it.
+        let target = enabled!(Level::WARN).then(|| parts.uri.clone());
+        let (response, who) = match self.app.gate.admit(&mut parts) {
+            Ok(cors) => {
+                let who = parts.extensions.get::<Access>().map(|access| access.who.clone());
+                let idle = self.app.config.body_idle_ms.map(Duration::from_millis);
+                let request = Request::from_parts(parts, limit_silence(body, idle));
+                let mut response = match self.routes.call(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                };
+                cors.apply(response.headers_mut());
+                (response, who)
+            }
+            Err(answer) => (answer, None),
+        };
+        let class = RouteClass::of(&method, &response);
+        self.app.counters.request(class, response.status());
+        if let Some(target) = target {
+            log(&method, &target, class, response.status(), who.as_ref(), started.elapsed());
+        }
+        response
+    }
+}
+
+impl Handle for Service {
+    async fn handle(&self, request: Request<Body>) -> Response {
+        Self::handle(self, request).await
+    }
+}
+
+fn log(
+    method: &Method,
+    target: &Uri,
+    class: RouteClass,
+    status: StatusCode,
+    who: Option<&Who>,
+    took: Duration,
+) {
+    // A full or stopping hub answers 503 in masses, on purpose: metrics count them.
+    let is_fault = status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+    if !is_fault && !enabled!(Level::DEBUG) {
+        return;
+    }
+    let who = match who {
+        Some(Who::Key { name }) => name,
+        Some(Who::Anonymous) => "anonymous",
+        None => "refused",
+    };
+    let (target, class, status) = (scrub::target(target), class.as_str(), status.as_u16());
+    let us = took.as_micros();
+    if is_fault {
+        warn!(%method, target, class, status, who, us, "request failed");
+    } else {
+        debug!(%method, target, class, status, who, us, "request");
+    }
+}
+
+pub(crate) async fn not_found() -> Response {
+    Problem::new(&problem::NOT_FOUND, "nothing is at this path; topics are at /topics/NAME").into_response()
+}
+
+pub(crate) async fn method_not_allowed() -> Response {
+    Problem::new(&problem::METHOD_NOT_ALLOWED, "use one of the methods that the Allow header names")
+        .into_response()
+}

@@ -1,0 +1,225 @@
+//! A server: bound, then run until it is told to end.
+//!
+//! **Order of an end:** readiness fails; streams are ended, spread over time, while new connections are still
+//! accepted (a balancer needs a moment); then nothing is accepted, requests under way finish, the log is closed.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tidings_hub::Hub;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::admin::Admin;
+use crate::app::App;
+use crate::config::ServerConfig;
+use crate::drain::Stage;
+use crate::front::accept::{Door, accept};
+use crate::front::connection::Limits;
+use crate::front::service::{Handle, Service};
+use crate::front::tls::{Tls, TlsError};
+use crate::gate::GateConfigError;
+
+/// Connections that wait to be accepted: after a restart everybody comes at once.
+const BACKLOG: u32 = 4_096;
+/// Connections of the admin listener.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// A server whose addresses are bound and which does not serve yet.
+pub struct Server {
+    app: Arc<App>,
+    tls: Option<Tls>,
+    listeners: Vec<TcpListener>,
+    admin: Option<TcpListener>,
+    local_addrs: Vec<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
+    extra: Router,
+}
+
+impl Server {
+    /// Checks the configuration and binds the addresses. To be called in a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what the operator has to change; nothing is left bound then.
+    pub fn bind(config: ServerConfig, hub: Hub) -> Result<Self, ServerError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(ServerError::NoRuntime);
+        }
+        for addr in config.listen.iter().copied().chain(config.admin) {
+            config.gate.check_exposure(addr).map_err(ServerError::Gate)?;
+        }
+        let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(ServerError::Tls)?;
+        let listeners = config.listen.iter().map(|addr| bind(*addr)).collect::<Result<Vec<_>, _>>()?;
+        let admin = config.admin.map(bind).transpose()?;
+        let addr_of = |listener: &TcpListener| listener.local_addr().map_err(ServerError::Address);
+        Ok(Self {
+            local_addrs: listeners.iter().map(addr_of).collect::<Result<_, _>>()?,
+            admin_addr: admin.as_ref().map(addr_of).transpose()?,
+            app: App::new(config, hub).map_err(ServerError::Gate)?,
+            tls,
+            listeners,
+            admin,
+            extra: Router::new(),
+        })
+    }
+
+    /// Where clients connect, with the ports that were taken, in the order of the configuration.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Where the admin surface is.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// The SHA-256 of the certificate, if there is TLS.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.tls.as_ref().map(Tls::fingerprint)
+    }
+
+    /// The shared state: for pages that show what the server does.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Routes for paths that no protocol has. They are behind the gate; their own fallback is replaced.
+    #[must_use]
+    pub fn router_extra(mut self, extra: Router) -> Self {
+        self.extra = extra;
+        self
+    }
+
+    /// Serves until `shutdown` is ready, then ends in good order: within about `drain_ms` + `grace_ms`.
+    // Promise: when this returns, no request of this server is under way and the log is closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { app, tls, listeners, admin, extra, .. } = self;
+        let room = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let (public_room, admin_room) = (room(app.connections_max), room(ADMIN_CONNECTIONS));
+        let mut loops = JoinSet::new();
+        let service = Service::new(Arc::clone(&app), extra);
+        let acceptor = tls.map(|tls| tls.acceptor);
+        open(&mut loops, listeners, &app, service, acceptor, &public_room);
+        open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, &admin_room);
+
+        shutdown.await;
+        drain(&app).await;
+        app.drain.advance(Stage::Stopping);
+        while loops.join_next().await.is_some() {}
+        // All places are free when all connections are gone.
+        let all = u32::try_from(app.connections_max).unwrap_or(u32::MAX);
+        let grace = Duration::from_millis(app.config.grace_ms);
+        if timeout(grace, public_room.acquire_many(all)).await.is_err() {
+            warn!(
+                connections = app.counters.connections(),
+                "requests took longer than grace_ms; they are cut"
+            );
+        }
+        app.drain.advance(Stage::Ended);
+        _ = timeout(Duration::from_secs(1), public_room.acquire_many(all)).await;
+        app.hub.shutdown().await;
+        info!("stopped");
+    }
+}
+
+fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
+    let bind = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for the connections of the process before it.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|cause| ServerError::Bind { addr, cause })
+}
+
+fn open<H: Handle>(
+    loops: &mut JoinSet<()>,
+    listeners: impl IntoIterator<Item = TcpListener>,
+    app: &Arc<App>,
+    handler: H,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    room: &Arc<Semaphore>,
+) {
+    let limits = Limits::new(&app.config);
+    let door = Arc::new(Door { app: Arc::clone(app), handler, limits, tls, room: Arc::clone(room) });
+    for listener in listeners {
+        loops.spawn(accept(listener, Arc::clone(&door)));
+    }
+}
+
+/// Ends the open streams, spread over `drain_ms`; sooner if none is left.
+async fn drain(app: &App) {
+    app.drain.advance(Stage::Draining);
+    info!(streams = app.hub.stats().subscribers, drain_ms = app.config.drain_ms, "draining");
+    app.hub.drain(app.config.drain_ms);
+    let end = Instant::now() + Duration::from_millis(app.config.drain_ms);
+    while Instant::now() < end && app.hub.stats().subscribers > 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Why a server cannot be. All of it is for the operator to mend, but for [`Self::NoRuntime`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The policy is malformed or missing.
+    Gate(GateConfigError),
+    /// There is no usable certificate.
+    Tls(TlsError),
+    /// An address cannot be bound.
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The system does not say what was bound.
+    Address(io::Error),
+    /// Not called in a Tokio runtime.
+    NoRuntime,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gate(cause) => cause.fmt(f),
+            Self::Tls(cause) => cause.fmt(f),
+            Self::Bind { addr, cause } => {
+                let advice = match cause.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "another program listens there: stop it or choose another port"
+                    }
+                    io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+                    io::ErrorKind::PermissionDenied => {
+                        "ports below 1024 need a privilege: choose another port"
+                    }
+                    _ => "choose another address",
+                };
+                write!(f, "cannot listen on {addr}: {advice}")
+            }
+            Self::Address(_) => f.write_str("the system does not tell the address that was bound"),
+            Self::NoRuntime => f.write_str("Server::bind must be called in a Tokio runtime"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Gate(cause) => std::error::Error::source(cause),
+            Self::Tls(cause) => std::error::Error::source(cause),
+            Self::Bind { cause, .. } | Self::Address(cause) => Some(cause),
+            Self::NoRuntime => None,
+        }
+    }
+}
