@@ -188,6 +188,8 @@ impl Feed {
         self.reading = None;
         if let Some(short_of) = look.short_of {
             let places = wanted(&visible, &self.filter, self.through, short_of);
+            // Never a shard's lock under the log's: the tick goes the other way round.
+            drop(visible);
             hub.shards[self.shard].lock().fill(self.key, self.through, short_of, &places);
             return Poll::Ready(Ok(Step::Moved));
         }

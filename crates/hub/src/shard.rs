@@ -218,7 +218,9 @@ impl Shard {
                 wake.extend(subscriber.waker.take());
             }
             if now_ms.saturating_sub(subscriber.looked_ms) >= PAGE_IDLE_MS {
-                *subscriber.page.lock() = None;
+                // One that is locked is in use.
+                let idle = subscriber.page.try_lock().and_then(|mut page| page.take());
+                drop(idle);
             }
         }
         for (_, entry) in &mut self.filters {
