@@ -52,13 +52,14 @@ export const BROWSERS = {
     }),
 };
 
-/** Serves `page.html` on a loopback port of its own, so that the hub is another origin, as it is for most users. */
+const HTML = await readFile(new URL('page.html', import.meta.url), 'utf8');
+
+/** Serves `page.html` on a loopback port of its own, so that the hub is another origin. */
 export async function servePage() {
-  const page = await readFile(new URL('page.html', import.meta.url));
   const server = createServer((request, response) => {
     const found = request.method === 'GET' && request.url === '/';
     response.writeHead(found ? 200 : 404, { 'content-type': 'text/html; charset=utf-8' });
-    response.end(found ? page : '');
+    response.end(found ? HTML : '');
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -83,6 +84,33 @@ export class Reader {
   static async open(browser, pageUrl, url, types = []) {
     const page = await browser.newPage();
     await page.goto(pageUrl);
+    return Reader.#watch(page, url, types);
+  }
+
+  /**
+   * The same, with the page on the hub's own origin, as behind a proxy that serves both. The browser is handed the
+   * page in place of an answer of the hub; once it has it, nothing stands between the two any more.
+   */
+  static async openAtHub(browser, url, types = []) {
+    const page = await browser.newPage();
+    const at = new URL('/page-of-the-tests', url).href;
+    const answer = { status: 200, contentType: 'text/html; charset=utf-8', body: HTML };
+    if (typeof page.route === 'function') {
+      await page.route(at, (route) => route.fulfill(answer));
+      await page.goto(at);
+      await page.unroute(at);
+    } else {
+      const answerOrPass = (request) => (request.url() === at ? request.respond(answer) : request.continue());
+      await page.setRequestInterception(true);
+      page.on('request', answerOrPass);
+      await page.goto(at);
+      page.off('request', answerOrPass);
+      await page.setRequestInterception(false);
+    }
+    return Reader.#watch(page, url, types);
+  }
+
+  static async #watch(page, url, types) {
     await page.evaluate(([url, types]) => window.watch(url, types), [url, types]);
     return new Reader(page);
   }

@@ -35,7 +35,12 @@ export class Hub {
   static async start(...more) {
     assert.ok(process.env.TIDINGS_BIN, 'TIDINGS_BIN must name the tidings binary');
     const hub = new Hub(await mkdtemp(path.join(tmpdir(), 'tidings-browser-')), more);
-    await hub.restart();
+    try {
+      await hub.restart();
+    } catch (error) {
+      await hub.remove();
+      throw error;
+    }
     return hub;
   }
 
@@ -134,12 +139,12 @@ export class Hub {
    * Publishes one event until the hub has acked it, over any number of deaths of the hub. The key makes a second
    * try of what was already stored harmless. A refusal (4xx) is an error at once.
    */
-  async publishSurely(topic, data) {
+  async publishSurely(topic, data, query = '') {
     const headers = { 'Idempotency-Key': randomUUID() };
     const end = Date.now() + PUBLISH_MS_MAX;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.request('POST', `/topics/${topic}`, { body: data, headers });
+        await this.request('POST', `/topics/${topic}${query && `?${query}`}`, { body: data, headers });
         return attempt;
       } catch (error) {
         if (error.status < 500 || Date.now() > end) throw error;

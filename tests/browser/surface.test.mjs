@@ -15,7 +15,10 @@ for (const [name, launch] of Object.entries(BROWSERS)) {
     let page;
 
     before(async () => {
-      [hub, browser, page] = await Promise.all([Hub.start(), launch(), servePage()]);
+      // One after the other: if one fails, `after` knows of those before it, and nothing keeps running.
+      hub = await Hub.start();
+      page = await servePage();
+      browser = await launch();
     }, limit);
 
     after(async () => {
