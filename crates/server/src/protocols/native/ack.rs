@@ -1,0 +1,143 @@
+//! What a publisher is told: how much of its request was accepted, where it stands, and what that promises.
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use tidings_hub::ports::{Outcome, Publish};
+use tidings_hub::{EventId, Position, WireId};
+
+use super::json;
+use crate::app::App;
+use crate::problem::{self, Problem};
+
+/// The id of a single event, as its readers will see it.
+const TIDINGS_ID: HeaderName = HeaderName::from_static("tidings-id");
+
+/// The items of a request that were accepted so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    count: u64,
+    held: u64,
+    first: Option<Place>,
+    last: Option<Place>,
+}
+
+/// Where an item stands, and what its publisher calls it.
+#[derive(Clone, Debug)]
+struct Place {
+    position: Position,
+    id: Option<EventId>,
+}
+
+impl Place {
+    fn wire_id(&self) -> String {
+        WireId { position: self.position, publisher: self.id.as_ref() }.to_string()
+    }
+}
+
+/// What has to be remembered of items while they are away in a submission.
+#[derive(Debug, Default)]
+pub(super) struct Sent(Vec<Option<EventId>>);
+
+impl Sent {
+    pub(super) fn note(&mut self, item: &Publish) {
+        self.0.push(item.id.clone());
+    }
+}
+
+impl Tally {
+    /// Takes the outcomes of the next items, in order.
+    ///
+    /// # Errors
+    /// The first refusal; what precedes it is counted.
+    pub(super) fn take(&mut self, sent: Sent, outcomes: Vec<Outcome>) -> Result<(), Problem> {
+        if sent.0.len() != outcomes.len() {
+            return Err(internal("the log answered for another number of events than it was given"));
+        }
+        for (id, outcome) in sent.0.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Committed { position, .. } | Outcome::Unchanged { position, .. } => {
+                    self.first.get_or_insert_with(|| Place { position, id: id.clone() });
+                    self.last = Some(Place { position, id });
+                }
+                Outcome::Held(key) => {
+                    self.held += 1;
+                    self.first.get_or_insert_with(|| Place { position: key.first, id: id.clone() });
+                    // Only the last item that the key holds is known to stand there.
+                    let id = id.filter(|_| self.count + 1 == key.count);
+                    self.last = Some(Place { position: key.last, id });
+                }
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+                Outcome::Skipped => return Err(internal("an event was skipped and none was refused")),
+            }
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    /// A streamed body stopped here: what was accepted stays, and the problem says how much that is.
+    pub(super) fn stopped(&self, problem: Problem) -> Problem {
+        let last = self.last.as_ref().map(Place::wire_id);
+        problem
+            .with("count", self.count)
+            .with("held", self.held)
+            .with("last_id", last)
+            .with("item", self.count)
+    }
+
+    /// The answer to a request that was accepted whole.
+    pub(super) fn answer(&self, app: &App, with_key: bool, discarded: bool) -> Response {
+        let window = app.config.key_window;
+        json(
+            StatusCode::OK,
+            &Ack {
+                first_id: self.first.as_ref().map(Place::wire_id),
+                last_id: self.last.as_ref().map(Place::wire_id),
+                count: self.count,
+                held: self.held,
+                durability: app.hub.bounds().durability.as_str(),
+                idempotency: with_key.then_some(Window { age_ms: window.age_ms, keys: window.count }),
+                discarded: discarded.then_some(true),
+            },
+        )
+    }
+
+    /// The same for a single event, whose id is a header too.
+    pub(super) fn answer_one(&self, app: &App, with_key: bool) -> Response {
+        let mut response = self.answer(app, with_key, false);
+        let value = self.last.as_ref().and_then(|place| {
+            // A publisher's id may have characters that no header can carry; the position is enough to resume.
+            let whole = HeaderValue::from_maybe_shared(bytes::Bytes::from(place.wire_id()));
+            whole.or_else(|_| HeaderValue::from_str(&place.position.to_string())).ok()
+        });
+        if let Some(value) = value {
+            response.headers_mut().insert(TIDINGS_ID, value);
+        }
+        response
+    }
+}
+
+#[derive(Serialize)]
+struct Ack {
+    first_id: Option<String>,
+    last_id: Option<String>,
+    count: u64,
+    held: u64,
+    durability: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency: Option<Window>,
+    /// The stream ended in the middle of a block, which was not published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discarded: Option<bool>,
+}
+
+/// For how long a repetition under the same key is known; whichever ends first.
+#[derive(Serialize)]
+struct Window {
+    age_ms: u64,
+    keys: usize,
+}
+
+pub(super) fn internal(detail: &'static str) -> Problem {
+    Problem::new(&problem::INTERNAL, detail)
+}

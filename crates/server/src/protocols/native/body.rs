@@ -1,0 +1,74 @@
+//! Bodies: read as they arrive, or whole up to a limit.
+
+use std::error::Error;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use crate::front::body::Silence;
+use crate::problem::{self, Problem};
+
+/// What is set aside for a body at once, whatever length it announces.
+const RESERVE_BYTES_MAX: usize = 64 * 1024;
+
+/// The next bytes of a body; `None` at its end. Cancel-safe.
+///
+/// # Errors
+/// `body-broken` if it broke off, `body-timeout` if its sender was silent for too long.
+pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Ok(Some(data)),
+                Err(_trailers) => {}
+            },
+            Some(Err(error)) => return Err(broken(&error)),
+        }
+    }
+}
+
+fn broken(error: &(dyn Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(silence) = error.downcast_ref::<Silence>() {
+            return Problem::new(&problem::BODY_TIMEOUT, format!("{silence}; send it without such pauses"));
+        }
+        cause = error.source();
+    }
+    Problem::new(&problem::BODY_BROKEN, "the body broke off; send the rest of it, or all of it again")
+}
+
+/// A whole body.
+///
+/// # Errors
+/// What `too_large` makes of the limit, before more than that is held; else as [`next`].
+pub(super) async fn whole(
+    mut body: Body,
+    limit_bytes: usize,
+    too_large: impl Fn(usize) -> Problem,
+) -> Result<Bytes, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit_bytes {
+        // Before it is read: a client that waits for "100 Continue" need not send it.
+        return Err(too_large(limit_bytes));
+    }
+    let mut held = BytesMut::with_capacity(announced.min(RESERVE_BYTES_MAX));
+    while let Some(data) = next(&mut body).await? {
+        if data.len() > limit_bytes - held.len() {
+            return Err(too_large(limit_bytes));
+        }
+        held.extend_from_slice(&data);
+    }
+    // An exact copy if it grew: an event may live long in memory.
+    Ok(if held.capacity() > held.len() { Bytes::copy_from_slice(&held) } else { held.freeze() })
+}
+
+/// The body is over the limit of bodies that are taken whole.
+pub(super) fn too_large(limit_bytes: usize) -> Problem {
+    let detail = format!("the body may have at most {limit_bytes} bytes; send less at once");
+    Problem::new(&problem::BODY_TOO_LARGE, detail).with("limit_bytes", limit_bytes)
+}

@@ -1,0 +1,88 @@
+//! `POST /events`: many topics in one request, a topic per line of NDJSON.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::request::Parts;
+use tidings_hub::ItemKey;
+use tidings_hub::ports::{Op, Outcome, Publish, Refusal, Submission};
+
+use super::ack::{Sent, Tally};
+use super::ingest::ingest;
+use super::items::{Ending, Items, RoutedLines};
+use super::params::Query;
+use super::publish::check_not_encoded;
+use super::{body, key};
+use crate::app::App;
+use crate::gate::Access;
+use crate::problem::Problem;
+
+const PARAMETERS: &[&str] = &["atomic"];
+
+/// Publishes to the topics that the lines name: as they arrive, or with `?atomic` all or nothing.
+///
+/// # Errors
+/// What is wrong with the request or a line, or why the hub refused it.
+pub(super) async fn publish(
+    app: &Arc<App>,
+    access: &Access,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let query = Query::parse(parts.uri.query(), PARAMETERS)?;
+    check_not_encoded(&parts.headers)?;
+    let key = key::of_request(&parts.headers, access, "events")?;
+    let event_bytes_max = app.hub.limits().event_bytes_max;
+    let lines = RoutedLines::new(access.clone(), Arc::clone(&app.config.ephemeral), event_bytes_max);
+    let mut items = Items::Routed(lines);
+    if !query.flag("atomic")? {
+        return ingest(app, items, key, body).await;
+    }
+    let body = body::whole(body, app.config.body_bytes_max, body::too_large).await?;
+    let (mut ops, mut sent) = (Vec::new(), Sent::default());
+    let mut rest: &[u8] = &body;
+    loop {
+        let next = next(&mut items, &mut rest).map_err(|problem| problem.with("item", ops.len()))?;
+        let Some(mut item) = next else { break };
+        let index = u64::try_from(ops.len()).unwrap_or(u64::MAX);
+        item.item = key.as_ref().map(|key| ItemKey { key: Arc::clone(key), index });
+        sent.note(&item);
+        ops.push(Op::Publish(item));
+    }
+    drop(body);
+    let mut tally = Tally::default();
+    if !ops.is_empty() {
+        let submission = Submission { ops, atomic: true, time_ms: app.hub.now_ms() };
+        let outcomes = app.hub.submit(submission).await;
+        check_all(&outcomes)?;
+        tally.take(sent, outcomes)?;
+    }
+    Ok(tally.answer(app, key.is_some(), false))
+}
+
+/// The next item, the one of the last line included.
+fn next(items: &mut Items, rest: &mut &[u8]) -> Result<Option<Publish>, Problem> {
+    if !rest.is_empty()
+        && let Some(item) = items.next(rest)?
+    {
+        return Ok(Some(item));
+    }
+    match items.finish()? {
+        Ending::Whole(item) => Ok(item),
+        Ending::Discarded => Ok(None),
+    }
+}
+
+/// Names the item because of which all were refused.
+fn check_all(outcomes: &[Outcome]) -> Result<(), Problem> {
+    let refused = outcomes.iter().enumerate().filter_map(|(item, outcome)| match outcome {
+        Outcome::Refused(refusal) => Some((item, refusal)),
+        _ => None,
+    });
+    // The others were refused with it, before it or after it.
+    match refused.min_by_key(|(_, refusal)| **refusal == Refusal::WithOthers) {
+        None => Ok(()),
+        Some((item, refusal)) => Err(Problem::from(refusal.clone()).with("item", item)),
+    }
+}

@@ -1,0 +1,171 @@
+//! NDJSON in, to many topics: each line that is not blank is `{"topic", "data", …}`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tidings_hub::ports::Publish;
+use tidings_hub::{Selectors, Topics};
+
+use super::lines::{Line, LineTooLong, Lines};
+use super::ndjson::{bad_line, is_blank};
+use super::too_large;
+use crate::gate::Access;
+use crate::problem::{self, Problem};
+use crate::protocols::native::object::Object;
+use crate::protocols::native::{params, path};
+
+/// Topics of one event.
+const TOPICS_MAX: usize = 100;
+
+/// What a line may have beside its event's data: names, topics, punctuation.
+const FRAME_BYTES: usize = 128 * 1024;
+
+/// A reader of lines that say where they go.
+pub(in crate::protocols::native) struct RoutedLines {
+    lines: Lines,
+    rules: Rules,
+}
+
+/// What holds for every line.
+struct Rules {
+    access: Access,
+    ephemeral: Arc<Selectors>,
+    event_bytes_max: usize,
+}
+
+/// A line as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'a> {
+    #[serde(borrow)]
+    topic: OneOrMany<'a>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    retry: Option<u64>,
+    #[serde(default)]
+    private: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "topic must be a name or a list of names")]
+enum OneOrMany<'a> {
+    One(#[serde(borrow)] Cow<'a, str>),
+    Many(#[serde(borrow)] Vec<Cow<'a, str>>),
+}
+
+impl RoutedLines {
+    pub(in crate::protocols::native) fn new(
+        access: Access,
+        ephemeral: Arc<Selectors>,
+        event_bytes_max: usize,
+    ) -> Self {
+        // Escapes make data longer in JSON: twice as long covers all but the oddest text.
+        let line_bytes_max = event_bytes_max.saturating_mul(2).saturating_add(FRAME_BYTES);
+        Self { lines: Lines::new(line_bytes_max), rules: Rules { access, ephemeral, event_bytes_max } }
+    }
+
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Publish>, Problem> {
+        loop {
+            let line = match self.lines.next(input) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(error @ LineTooLong { number, limit_bytes }) => {
+                    return Err(Problem::new(&problem::EVENT_TOO_LARGE, error.to_string())
+                        .with("limit_bytes", limit_bytes)
+                        .with("line", number));
+                }
+            };
+            if let Some(publish) = self.rules.publish(&line)? {
+                return Ok(Some(publish));
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> Result<Option<Publish>, Problem> {
+        self.lines.finish().map_or(Ok(None), |line| self.rules.publish(&line))
+    }
+}
+
+impl Rules {
+    fn publish(&self, line: &Line<'_>) -> Result<Option<Publish>, Problem> {
+        if is_blank(line.bytes) {
+            return Ok(None);
+        }
+        let Object(written) =
+            serde_json::from_slice(line.bytes).map_err(|error| bad_line(line.number, &error))?;
+        self.check(written).map(Some).map_err(|problem| problem.with("line", line.number))
+    }
+
+    fn check(&self, written: Written<'_>) -> Result<Publish, Problem> {
+        let topics = match &written.topic {
+            OneOrMany::One(name) => self.topics(std::slice::from_ref(name))?,
+            OneOrMany::Many(names) => self.topics(names)?,
+        };
+        let data = data(written.data)?;
+        if data.len() > self.event_bytes_max {
+            return Err(too_large(self.event_bytes_max));
+        }
+        let id = written.id.as_deref().map(|text| {
+            params::event_id(text)?.ok_or_else(|| {
+                Problem::new(&problem::INVALID_EVENT, "id must not be empty; leave it out instead")
+            })
+        });
+        Ok(Publish {
+            ephemeral: topics.iter().all(|topic| self.ephemeral.matches(topic.as_str())),
+            topics,
+            private: written.private,
+            id: id.transpose()?,
+            event: written.event.as_deref().map(params::event_name).transpose()?,
+            retry_ms: written.retry,
+            data,
+            utf8: true,
+            item: None,
+        })
+    }
+
+    /// The names, each once, each allowed.
+    fn topics(&self, names: &[Cow<'_, str>]) -> Result<Topics, Problem> {
+        if names.len() > TOPICS_MAX {
+            let detail = format!("an event may have at most {TOPICS_MAX} topics, not {}", names.len());
+            return Err(Problem::new(&problem::TOO_MANY_TOPICS, detail).with("limit", TOPICS_MAX));
+        }
+        let mut topics = Topics::new();
+        for name in names {
+            let topic = path::topic_name(name)?;
+            if !topics.contains(&topic) {
+                self.access.may_publish(&topic)?;
+                topics.push(topic);
+            }
+        }
+        if topics.is_empty() {
+            return Err(Problem::new(&problem::INVALID_TOPIC, "topic is an empty list; name at least one"));
+        }
+        Ok(topics)
+    }
+}
+
+/// A string is its text, anything else its JSON as it stands in the line.
+fn data(written: &RawValue) -> Result<Bytes, Problem> {
+    let json = written.get();
+    if !json.starts_with('"') {
+        return Ok(Bytes::copy_from_slice(json.as_bytes()));
+    }
+    let text: Cow<'_, str> = match serde_json::from_str::<&str>(json) {
+        Ok(plain) => Cow::Borrowed(plain),
+        // It has escapes, or half a surrogate pair, which is no text.
+        Err(_) => serde_json::from_str::<String>(json).map(Cow::Owned).map_err(|error| {
+            let message = error.to_string();
+            let said = message.rsplit_once(" at line ").map_or(message.as_str(), |(said, _)| said);
+            Problem::new(&problem::INVALID_JSON, format!("data is a string that is no text: {said}"))
+        })?,
+    };
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
+}

@@ -1,0 +1,105 @@
+//! `POST /topics/{topic}`: one event, or a stream of them, to one topic.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, request::Parts};
+use tidings_hub::ItemKey;
+use tidings_hub::ports::{Op, Submission};
+
+use super::ack::{Sent, Tally};
+use super::ingest::ingest;
+use super::items::{self, Common, Items, JsonLines, SseBlocks};
+use super::params::{self, Query};
+use super::{body, key, path};
+use crate::app::App;
+use crate::gate::Access;
+use crate::problem::Problem;
+
+const PARAMETERS: &[&str] = &["event", "id", "private", "retry", "topic"];
+
+/// What a body is, by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One event whose data is the body, verbatim.
+    One,
+    /// An event stream.
+    Blocks,
+    /// One event a line.
+    Lines,
+}
+
+/// Publishes.
+///
+/// # Errors
+/// What is wrong with the request, or why the hub refused it.
+pub(super) async fn publish(
+    app: &Arc<App>,
+    access: &Access,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let query = Query::parse(parts.uri.query(), PARAMETERS)?;
+    let topic = path::topic(parts.uri.path(), &query)?;
+    access.may_publish(&topic)?;
+    let key = key::of_request(&parts.headers, access, &format!("topics/{topic}"))?;
+    let kind = kind(&parts.headers)?;
+    let id = query.id()?;
+    if id.is_some() && kind != Kind::One {
+        let detail = "an id names one event; give the events of a stream their own and leave out ?id=";
+        return Err(params::invalid("id", detail));
+    }
+    let common = Common {
+        topic,
+        private: query.flag("private")?,
+        event: query.event()?,
+        retry_ms: query.retry_ms()?,
+        ephemeral: Arc::clone(&app.config.ephemeral),
+        event_bytes_max: app.hub.limits().event_bytes_max,
+    };
+    match kind {
+        Kind::Blocks => return ingest(app, Items::Sse(SseBlocks::new(common)), key, body).await,
+        Kind::Lines => return ingest(app, Items::Json(JsonLines::new(common)), key, body).await,
+        Kind::One => {}
+    }
+    let limit_bytes = common.event_bytes_max;
+    let data = body::whole(body, limit_bytes, items::too_large).await?;
+    let utf8 = std::str::from_utf8(&data).is_ok();
+    let mut event = common.publish(data, utf8);
+    event.id = id;
+    let with_key = key.is_some();
+    event.item = key.map(|key| ItemKey { key, index: 0 });
+    let (mut tally, mut sent) = (Tally::default(), Sent::default());
+    sent.note(&event);
+    let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
+    tally.take(sent, app.hub.submit(submission).await)?;
+    Ok(tally.answer_one(app, with_key))
+}
+
+/// Refuses a body that would have to be decompressed: kept as it is, its readers could not tell what it is.
+///
+/// # Errors
+/// `invalid-parameter`.
+pub(super) fn check_not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    let encoded = |value: &http::HeaderValue| {
+        !value.as_bytes().is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity")
+    };
+    if headers.get_all(CONTENT_ENCODING).iter().any(encoded) {
+        let detail = "send the body without a Content-Encoding; compressed bodies are not taken";
+        return Err(params::invalid("Content-Encoding", detail));
+    }
+    Ok(())
+}
+
+fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
+    check_not_encoded(headers)?;
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = value.split(';').next().unwrap_or("").trim();
+    Ok(match () {
+        () if essence.eq_ignore_ascii_case("text/event-stream") => Kind::Blocks,
+        () if essence.eq_ignore_ascii_case("application/x-ndjson") => Kind::Lines,
+        () => Kind::One,
+    })
+}
