@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::Violation;
+use super::random::base36;
 use super::world::{Step, World};
-use super::{Violation, base36};
 
 /// One way to break a clean script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::random::base36;
 use super::*;
 
 /// A script that fills a history.
