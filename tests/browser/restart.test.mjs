@@ -4,7 +4,7 @@
 // is quicker than the reconnection time would prove less.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BROWSERS, Reader, servePage } from './browser.mjs';
 import { Hub } from './hub.mjs';
@@ -12,8 +12,8 @@ import { Hub } from './hub.mjs';
 const limit = { timeout: 180_000 };
 
 // Firefox (seen in ESR 153) closes an EventSource of another origin for good, readyState 2, when a reconnection is
-// refused; on the page's own origin it tries again, as Chromium does on both. A hub cannot
-// help that, so there, and only there, the hub is back before the page tries.
+// refused; on the page's own origin it tries again, as Chromium does on both. A hub cannot help that, so there, and
+// only there, the hub is back before the page tries.
 const PLACES = [
   { browser: 'Chromium', origin: 'the same origin', refused: true },
   { browser: 'Chromium', origin: 'another origin', refused: true },
@@ -32,7 +32,6 @@ for (const place of PLACES) {
 
     before(async () => {
       // One after the other: if one fails, `after` knows of those before it, and nothing keeps running.
-      hub = await Hub.start();
       page = await servePage();
       browser = await BROWSERS[place.browser]();
     }, limit);
@@ -40,6 +39,14 @@ for (const place of PLACES) {
     after(async () => {
       await browser?.close();
       page?.close();
+    }, limit);
+
+    // A hub for each story: one that fails must not make the next one fail.
+    beforeEach(async () => {
+      hub = await Hub.start();
+    }, limit);
+
+    afterEach(async () => {
       await hub?.remove();
     }, limit);
 
@@ -88,19 +95,22 @@ for (const place of PLACES) {
       // A failure of the publisher is told below, where it is awaited.
       publisher.catch(() => {});
 
-      for (let death = 1; death <= 3; death += 1) {
-        const before = published.length;
-        const log = await reader.until(
-          'events while it is open',
-          (log) => count(log, 'open') === death && events(log).length > before + 20,
-        );
-        await hub.kill9();
-        await missed(reader, log);
-        await hub.restart();
-        await reader.until(`connection ${death + 1}`, (log) => count(log, 'open') === death + 1, 60_000);
+      try {
+        for (let death = 1; death <= 3; death += 1) {
+          const before = published.length;
+          const log = await reader.until(
+            'events while it is open',
+            (log) => count(log, 'open') === death && events(log).length > before + 20,
+          );
+          await hub.kill9();
+          await missed(reader, log);
+          await hub.restart();
+          await reader.until(`connection ${death + 1}`, (log) => count(log, 'open') === death + 1, 60_000);
+        }
+        await sleep(300);
+      } finally {
+        more = false;
       }
-      await sleep(300);
-      more = false;
       await publisher;
 
       assert.ok(retried >= 3, `publishing met ${retried} of 3 deaths`);
