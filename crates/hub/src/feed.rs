@@ -408,9 +408,8 @@ impl Feed {
         record: &Record,
         visit: &mut dyn Visit,
     ) -> Result<Taken, FeedError> {
-        // A page may begin before the cursor (it was read again), and holds what the topics have of all types.
-        let before = self.lasts.is_empty() && record.seq <= self.through;
-        let (false, true, Some(event)) = (before, self.filter.wants(record), record.event()) else {
+        // The page holds what the topics have of all types.
+        let (true, Some(event)) = (self.filter.wants(record), record.event()) else {
             return Ok(Taken::Whole);
         };
         if !self.passes(visible, record.seq, &record.topics, event.private, visit)? {

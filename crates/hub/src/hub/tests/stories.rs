@@ -168,6 +168,19 @@ fn what_is_removed_during_a_replay_is_told() {
 }
 
 #[test]
+fn losing_just_the_next_event_is_a_gap() {
+    let world = World::new(Limits::default());
+    (0..3).for_each(|n| _ = world.publish("a", &n.to_string()));
+    let mut alice = world.subscribe("a", at(Seq(1)));
+    assert_eq!(alice.stream.resume(), Resume::Exact);
+    world.trim(Seq(2));
+    assert_eq!(alice.seen(), ["!trimmed", "2"]);
+    let mut bob = world.subscribe("a", at(Seq(2)));
+    world.delete("a");
+    assert_eq!(bob.seen(), ["!trimmed"]);
+}
+
+#[test]
 fn who_has_seen_all_is_told_no_gap_when_it_goes() {
     let world = World::new(Limits::default());
     let mut alice = world.subscribe("a b", From::Tail);
