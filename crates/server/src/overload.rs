@@ -51,7 +51,8 @@ impl App {
         problem: impl FnOnce(u64) -> Problem,
     ) -> Response {
         let seconds = away_ms.div_ceil(1_000);
-        if self.config.overload == Overload::EventSource && wants_event_stream(&parts.method, &parts.headers) {
+        if self.config.overload == Overload::EventSource && wants_event_stream(&parts.method, &parts.headers)
+        {
             let mut response = Response::new(Body::from(format!("retry: {away_ms}\n\n")));
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

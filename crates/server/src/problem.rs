@@ -269,6 +269,9 @@ mod tests {
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(response.headers().contains_key(WWW_AUTHENTICATE));
         let refused = Problem::from(Refusal::Full).into_response();
-        assert_eq!((refused.status().as_u16(), &refused.headers()[RETRY_AFTER]), (503, &"5".parse().unwrap()));
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()[RETRY_AFTER]),
+            (503, &"5".parse().unwrap())
+        );
     }
 }

@@ -58,10 +58,9 @@ impl Admin {
 impl Handle for Admin {
     async fn handle(&self, request: Request<Body>) -> Response {
         let (parts, _) = request.into_parts();
-        if let Err(answer) = self.0.gate.admit_admin(&parts) {
-            return answer;
-        }
-        self.answer(&parts.method, parts.uri.path()).unwrap_or_else(IntoResponse::into_response)
+        let admitted = self.0.gate.admit_admin(&parts);
+        let answer = admitted.and_then(|()| self.answer(&parts.method, parts.uri.path()));
+        answer.unwrap_or_else(IntoResponse::into_response)
     }
 }
 

@@ -67,7 +67,10 @@ async fn place<H>(door: &Door<H>, full: &mut Grumble) -> Option<OwnedSemaphorePe
     }
     door.app.counters.waited();
     if full.may_speak(Instant::now()) {
-        warn!(connections = door.app.counters.connections(), "connections_max reached; others wait in the backlog");
+        warn!(
+            connections = door.app.counters.connections(),
+            "connections_max reached; others wait in the backlog"
+        );
     }
     tokio::select! {
         place = Arc::clone(&door.room).acquire_owned() => place.ok(),

@@ -217,7 +217,10 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /Transfer-Encoding: HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
                 .to_owned(),
             "POST / HTTP/1.1\r\nContent-Length: 1\r\nx-transfer-encoding: chunked\r\n\r\na".to_owned(),
-            format!("GET / HTTP/1.1\r\n{}: a\r\ncontent-length: 0\r\n\r\n", "transfer-encoding-long".repeat(9)),
+            format!(
+                "GET / HTTP/1.1\r\n{}: a\r\ncontent-length: 0\r\n\r\n",
+                "transfer-encoding-long".repeat(9)
+            ),
         ] {
             check(&good, None);
         }
@@ -249,7 +252,8 @@ mod tests {
                 .collect();
             framing.pass(&mut bytes);
         }
-        let mut huge = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nx".to_vec();
+        let mut huge =
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\nx".to_vec();
         Framing::default().pass(&mut huge);
     }
 }

@@ -11,6 +11,6 @@ pub mod descriptors;
 pub(crate) mod framing;
 pub mod service;
 pub(crate) mod stream;
-pub mod tls;
 #[cfg(test)]
 mod tests;
+pub mod tls;

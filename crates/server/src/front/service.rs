@@ -3,6 +3,7 @@
 //! **Invariant:** what is logged has passed [`crate::gate::scrub`]; what a route sees has passed the gate.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,7 @@ impl Service {
         // Before the gate takes the key out of it, and only if anybody reads it.
         let target = enabled!(Level::WARN).then(|| parts.uri.clone());
         let (response, who) = match self.app.gate.admit(&mut parts) {
-            Ok(cors) => {
+            ControlFlow::Continue(cors) => {
                 let who = parts.extensions.get::<Access>().map(|access| access.who.clone());
                 let idle = self.app.config.body_idle_ms.map(Duration::from_millis);
                 let request = Request::from_parts(parts, limit_silence(body, idle));
@@ -66,7 +67,7 @@ impl Service {
                 cors.apply(response.headers_mut());
                 (response, who)
             }
-            Err(answer) => (answer, None),
+            ControlFlow::Break(answer) => (answer, None),
         };
         let class = RouteClass::of(&method, &response);
         self.app.counters.request(class, response.status());

@@ -5,10 +5,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use http::Version;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::Version;
 
 use super::GateConfigError;
 use crate::problem::{self, Problem};

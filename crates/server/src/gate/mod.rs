@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, COOKIE};
@@ -172,10 +173,12 @@ impl Gate {
     /// Looks at a request's head. If it may go on, [`Access`] is in its extensions, and what is returned has to be
     /// applied to the answer.
     ///
-    /// # Errors
-    /// The answer, complete, if it may not (or if it is a preflight, which ends here).
-    pub fn admit(&self, parts: &mut Parts) -> Result<Cors, Response> {
-        let addressed = self.hosts.check(parts).map_err(IntoResponse::into_response)?;
+    /// Breaks with the complete answer if it may not (or if it is a preflight, which ends here).
+    pub fn admit(&self, parts: &mut Parts) -> ControlFlow<Response, Cors> {
+        let addressed = match self.hosts.check(parts) {
+            Ok(addressed) => addressed,
+            Err(problem) => return ControlFlow::Break(problem.into_response()),
+        };
         let cors = self.origins.look(parts, addressed.as_ref());
         let finish = |answer: Result<Response, crate::Problem>| {
             let mut response = answer.unwrap_or_else(IntoResponse::into_response);
@@ -183,27 +186,26 @@ impl Gate {
             response
         };
         if let Some(answer) = cors.preflight(parts) {
-            return Err(finish(answer));
+            return ControlFlow::Break(finish(answer));
         }
         let access = cors.check_write(parts).and_then(|()| self.access(parts));
         match access {
             Ok(access) => {
                 hide_secrets(parts);
                 parts.extensions.insert(access);
-                Ok(cors)
+                ControlFlow::Continue(cors)
             }
-            Err(problem) => Err(finish(Err(problem))),
+            Err(problem) => ControlFlow::Break(finish(Err(problem))),
         }
     }
 
     /// Looks only at host and origin: for the admin listener, which has no keys.
     ///
     /// # Errors
-    /// The answer, if the request may not go on.
-    pub fn admit_admin(&self, parts: &Parts) -> Result<(), Response> {
+    /// 400, 403 or 421 if the request may not go on.
+    pub fn admit_admin(&self, parts: &Parts) -> Result<(), crate::Problem> {
         let addressed = self.hosts.check(parts);
-        let checked = addressed.and_then(|host| self.origins.look(parts, host.as_ref()).check_write(parts));
-        checked.map_err(IntoResponse::into_response)
+        addressed.and_then(|host| self.origins.look(parts, host.as_ref()).check_write(parts))
     }
 
     fn access(&self, parts: &Parts) -> Result<Access, crate::Problem> {

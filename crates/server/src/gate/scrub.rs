@@ -69,11 +69,7 @@ mod tests {
         check("/a?b=c", "/a?b=c", None);
         check("/a?access_token=x", "/a?access_token=***", Some("/a"));
         check("/a?b&access_token=x&c=d", "/a?b&access_token=***&c=d", Some("/a?b&c=d"));
-        check(
-            "/a?%61ccess%5Ftoken=x&access_token=y",
-            "/a?%61ccess%5Ftoken=***&access_token=***",
-            Some("/a"),
-        );
+        check("/a?%61ccess%5Ftoken=x&access_token=y", "/a?%61ccess%5Ftoken=***&access_token=***", Some("/a"));
         check("/a?authorization=x", "/a?authorization=***", None);
         check("/a?ACCESS_TOKEN=x", "/a?ACCESS_TOKEN=***", None);
         check("/a?access_token", "/a?access_token", Some("/a"));
