@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use tidings_codec::EventName;
 use tidings_hub::EventId;
+use tidings_hub::frame::RESERVED_PREFIX;
 
 use super::encoding::{self, Plus};
 use crate::problem::{self, Problem};
@@ -82,12 +83,12 @@ impl Query {
         }
     }
 
-    /// An event's name.
+    /// The name of an event to be published.
     ///
     /// # Errors
     /// `invalid-event`: what is wrong with it, and where.
     pub(super) fn event(&self) -> Result<Option<EventName>, Problem> {
-        self.one("event")?.map(event_name).transpose()
+        self.one("event")?.map(own_event_name).transpose()
     }
 
     /// A publisher's id.
@@ -127,6 +128,19 @@ pub(super) fn event_name(text: &str) -> Result<EventName, Problem> {
         return Err(invalid_event("event", detail).with("limit_bytes", NAME_BYTES_MAX));
     }
     EventName::parse(text).map_err(|error| invalid_event("event", error.to_string()))
+}
+
+/// Checks the name of an event that is to be published: readers trust that some come from the hub alone.
+///
+/// # Errors
+/// `invalid-event`.
+pub(super) fn own_event_name(text: &str) -> Result<EventName, Problem> {
+    if text.starts_with(RESERVED_PREFIX) {
+        let detail =
+            format!("event names that begin with {RESERVED_PREFIX:?} are the hub's own; use another");
+        return Err(invalid_event("event", detail));
+    }
+    event_name(text)
 }
 
 /// Checks a publisher's id; an empty one is none.
@@ -236,6 +250,7 @@ mod tests {
         let long = "x".repeat(NAME_BYTES_MAX);
         assert_eq!(query(&format!("id={long}")).id().unwrap().unwrap().as_str(), long);
         assert_eq!(query(&format!("event={long}")).event().unwrap().unwrap().as_str(), long);
+        assert!(query("event=tidings.gap").event().is_err());
         for bad in ["", "a%0Ab", "a%0D", "%00", &format!("{long}x")] {
             assert!(query(&format!("id={bad}")).id().is_err(), "id {bad:?}");
             assert!(query(&format!("event={bad}")).event().is_err(), "event {bad:?}");

@@ -123,7 +123,7 @@ impl Rules {
             topics,
             private: written.private,
             id: id.transpose()?,
-            event: written.event.as_deref().map(params::event_name).transpose()?,
+            event: written.event.as_deref().map(params::own_event_name).transpose()?,
             retry_ms: written.retry,
             data,
             utf8: true,

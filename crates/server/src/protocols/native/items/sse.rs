@@ -51,8 +51,8 @@ impl SseBlocks {
         let mut publish = self.common.publish(message.data.into(), true);
         publish.id = id;
         if message.event != EventName::MESSAGE {
-            // The name was read by the decoder; what is left to check is its length.
-            params::event_name(message.event.as_str())?;
+            // What the decoder reads is a name; it may be too long, or one that is not the publisher's.
+            params::own_event_name(message.event.as_str())?;
             publish.event = Some(message.event);
         }
         publish.retry_ms = message.retry_ms.or(publish.retry_ms);
