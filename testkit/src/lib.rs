@@ -2,4 +2,5 @@
 //!
 //! Never published, never a dependency of anything but tests.
 
+pub mod disk;
 pub mod history;

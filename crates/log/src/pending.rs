@@ -1,0 +1,104 @@
+//! Submissions on their way through the writer: their size, their parts, and what they are answered when a
+//! batch did not come to be.
+
+use tidings_hub::ports::{Op, Outcome, Refusal, Submission};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// An upper bound for what a record has beside its texts and data.
+const OVERHEAD_BYTES: usize = 64;
+/// More than this many topics are not stored.
+const TOPICS_MAX: usize = u16::MAX as usize;
+
+/// Who waits for outcomes; `None` for what the writer asks of itself.
+pub(crate) type Answer = Option<oneshot::Sender<Vec<Outcome>>>;
+
+/// What the writer is asked.
+pub(crate) enum Msg {
+    Submit(Job),
+    Tick,
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A submission and who waits for it.
+pub(crate) struct Job {
+    pub(crate) submission: Submission,
+    pub(crate) answer: Answer,
+    /// Its share of the queue's bytes; free again when the writer takes it.
+    pub(crate) share: Option<OwnedSemaphorePermit>,
+}
+
+/// A submission (or its last part) that is in the present batch.
+pub(crate) struct Pending {
+    pub(crate) answer: Answer,
+    pub(crate) outcomes: Vec<Outcome>,
+    /// From here on outcomes depend on the present batch; those before it are durable.
+    pub(crate) from: usize,
+    /// How many operations there were.
+    pub(crate) total: usize,
+    pub(crate) atomic: bool,
+}
+
+impl Pending {
+    /// The batch is durable and visible.
+    pub(crate) fn succeed(self) {
+        send(self.answer, self.outcomes);
+    }
+
+    /// The batch did not come to be, and its changes were taken back.
+    pub(crate) fn fail(mut self, refusal: &Refusal) {
+        self.outcomes.truncate(self.from);
+        refuse(&mut self.outcomes, self.total, self.atomic, refusal.clone());
+        send(self.answer, self.outcomes);
+    }
+}
+
+/// Fills up with a refusal and what follows from it.
+pub(crate) fn refuse(outcomes: &mut Vec<Outcome>, total: usize, atomic: bool, refusal: Refusal) {
+    if outcomes.len() < total {
+        outcomes.push(Outcome::Refused(refusal.clone()));
+    }
+    let rest = if atomic { Outcome::Refused(refusal) } else { Outcome::Skipped };
+    outcomes.resize(total.max(outcomes.len()), rest);
+}
+
+/// All operations of a submission refused.
+pub(crate) fn all_refused(submission: &Submission, refusal: Refusal) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(submission.ops.len());
+    refuse(&mut outcomes, submission.ops.len(), submission.atomic, refusal);
+    outcomes
+}
+
+/// Answers. Whoever went away does not take back what was submitted.
+pub(crate) fn send(answer: Answer, outcomes: Vec<Outcome>) {
+    if let Some(answer) = answer {
+        drop(answer.send(outcomes));
+    }
+}
+
+/// At least what the record of an operation will have, in bytes; `usize::MAX` for what no record can hold.
+pub(crate) fn op_bytes(op: &Op) -> usize {
+    match op {
+        Op::Publish(publish) => {
+            let texts = [
+                publish.id.as_ref().map_or(0, |id| id.as_str().len()),
+                publish.event.as_ref().map_or(0, |name| name.as_str().len()),
+                publish.item.as_ref().map_or(0, |item| item.key.len()),
+            ];
+            let key_fits = texts[2] <= usize::from(u16::MAX);
+            if publish.topics.len() > TOPICS_MAX || !key_fits {
+                return usize::MAX;
+            }
+            let topics: usize = publish.topics.iter().map(|topic| 2 + topic.as_str().len()).sum();
+            OVERHEAD_BYTES + topics + texts.iter().sum::<usize>() + publish.data.len()
+        }
+        Op::Configure { topic, config } => OVERHEAD_BYTES + topic.as_str().len() + config.content_type.len(),
+        Op::Close { topic } | Op::Delete { topic } | Op::Trim { topic, .. } => {
+            OVERHEAD_BYTES + topic.as_str().len()
+        }
+    }
+}
+
+/// At least what the records of a submission will have.
+pub(crate) fn submission_bytes(submission: &Submission) -> usize {
+    submission.ops.iter().fold(0, |sum, op| op_bytes(op).saturating_add(sum))
+}

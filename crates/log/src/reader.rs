@@ -1,0 +1,338 @@
+//! Reading what is stored: by topic through the indexes, by pattern through those of the topics that match, or
+//! exactly these places.
+//!
+//! Blocks on files; [`crate::pool`] gives it threads. **Invariant:** nothing past the visible head is looked at,
+//! every record is checked by its CRC, and what was trimmed or deleted before the page is returned is not in it.
+
+use std::sync::Arc;
+
+use tidings_hub::ports::{Page, SeqRange, Want};
+use tidings_hub::{Record, Seq, What};
+
+use crate::disk::DiskFile;
+use crate::error::Trouble;
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::index::{Entry, within};
+use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
+use crate::shared::{ActiveSegment, SealedSegment, Segment, Shared};
+
+/// What a record costs of a page beside its data, so that a page of empty events ends too.
+const RECORD_COST_BYTES: usize = 64;
+/// What a walk over all records reads at a time.
+const SCAN_BYTES: usize = 128 << 10;
+/// What a look at one record reads at least.
+const LOOK_BYTES: usize = 4 << 10;
+/// A walk is taken instead of single looks when at least one of this many events is wanted.
+const SCAN_FROM_SHARE: u64 = 4;
+
+/// Reads a page.
+pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Result<Page, Trouble> {
+    let bounds = shared.bounds.lock().clone();
+    let last = range.last.min(bounds.head);
+    let mut page = Collect { shared, want, records: Vec::new(), bytes: 0, bytes_max };
+    let mut from = range.first.max(bounds.oldest);
+    let mut through = last.max(range.first.prev());
+    while from <= last {
+        if let Want::Exactly(places) = want {
+            // Straight to the segment of the next wanted place.
+            let next = places.partition_point(|place| *place < from);
+            match places.get(next) {
+                Some(place) if *place <= last => from = *place,
+                _ => break,
+            }
+        }
+        let segment = shared.catalog.read().at_or_after(from);
+        let (done, segment_last) = match &segment {
+            Segment::Sealed(sealed) => (page.sealed(sealed, from, last)?, sealed.facts.last),
+            Segment::Active(active) => (page.active(active, from, last)?, last),
+        };
+        if let Done::Full { through: at } = done {
+            through = at;
+            break;
+        }
+        from = segment_last.max(from).next();
+    }
+    let mut records = page.records;
+    // Once more: something may have been trimmed or deleted since it was read.
+    records.retain(|record| is_wanted(shared, want, record));
+    let oldest = shared.bounds.lock().oldest;
+    Ok(Page { records, through, oldest })
+}
+
+fn is_wanted(shared: &Shared, want: &Want, record: &Record) -> bool {
+    matches!(record.what, What::Event(_))
+        && match want {
+            Want::Topics(topics) => shared.is_visible(record, |topic| topics.matches(topic.as_str())),
+            Want::Exactly(_) => shared.is_visible(record, |_| true),
+        }
+}
+
+/// How a segment's part of the wish ended.
+enum Done {
+    /// Everything was considered.
+    All,
+    /// The page is full; everything up to here was considered.
+    Full { through: Seq },
+}
+
+/// What to look at, ascending; if `more`, then it is to be planned again behind the last one.
+struct Plan {
+    entries: Vec<Entry>,
+    more: bool,
+}
+
+struct Collect<'a> {
+    shared: &'a Shared,
+    want: &'a Want,
+    records: Vec<Record>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// A file with what is needed to read records of it.
+struct Source<'a> {
+    file: &'a dyn DiskFile,
+    base: Seq,
+    salt: u64,
+    end: u64,
+}
+
+impl Collect<'_> {
+    fn sealed(&mut self, segment: &SealedSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
+        let base = segment.facts.base;
+        let Some(file) = self.shared.file(&file_name(base, LOG))? else {
+            // Removed by the retention meanwhile: `Page::oldest` will tell.
+            return Ok(Done::All);
+        };
+        let source = Source { file: &*file, base, salt: segment.salt, end: segment.facts.bytes };
+        let table = self.shared.table(segment)?;
+        let mark = |seq| table.as_ref().and_then(|table| table.mark_before(seq));
+        let topics = match self.want {
+            Want::Exactly(places) => return self.places(&source, places, from, last, mark),
+            Want::Topics(topics) => topics,
+        };
+        let Some(table) = &table else { return self.walk(&source, None, from, last) };
+        let names: Vec<&str> = match topics.exact() {
+            Some(names) => names.map(|name| name.as_str()).collect(),
+            None => {
+                let fits = table.rows().iter().filter(|row| topics.matches(row.name.as_str()));
+                fits.map(|row| row.name.as_str()).collect()
+            }
+        };
+        let count =
+            names.iter().filter_map(|name| table.row(name)).map(|(_, row)| u64::from(row.count)).sum();
+        if is_dense(count, table.events) {
+            return self.walk(&source, table.mark_before(from), from, last);
+        }
+        let mut threads = Vec::new();
+        for name in &names {
+            threads.push((self.shared.trimmed(name), self.shared.entries(segment, table, name)?));
+        }
+        self.follow(&source, from, |from, cap| {
+            let parts =
+                threads.iter().map(|(lost, entries)| within(entries, base, from.max(lost.next()), last));
+            merge(parts, cap)
+        })
+    }
+
+    fn active(&mut self, segment: &ActiveSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
+        let base = segment.base;
+        let end = segment.inner.read().end;
+        let source = Source { file: &*segment.file, base, salt: segment.salt, end };
+        let mark = |seq| segment.inner.read().index.mark_before(seq);
+        let topics = match self.want {
+            Want::Exactly(places) => return self.places(&source, places, from, last, mark),
+            Want::Topics(topics) => topics,
+        };
+        let is_walk = {
+            let inner = segment.inner.read();
+            let count: u64 = match topics.exact() {
+                Some(names) => names.map(|name| inner.index.totals(name.as_str()).0).sum(),
+                None => inner.index.matching(topics).map(|entries| entries.len() as u64).sum(),
+            };
+            is_dense(count, inner.index.events())
+        };
+        if is_walk {
+            return self.walk(&source, mark(from), from, last);
+        }
+        self.follow(&source, from, |from, cap| {
+            let inner = segment.inner.read();
+            match topics.exact() {
+                Some(names) => {
+                    let parts = names.map(|name| {
+                        let lost = self.shared.trimmed(name.as_str());
+                        within(inner.index.entries(name.as_str()), base, from.max(lost.next()), last)
+                    });
+                    merge(parts, cap)
+                }
+                None => merge(inner.index.matching(topics).map(|all| within(all, base, from, last)), cap),
+            }
+        })
+    }
+
+    /// Looks at single records, a bounded number of entries at a time.
+    fn follow(
+        &mut self,
+        source: &Source<'_>,
+        mut from: Seq,
+        plan: impl Fn(Seq, usize) -> Plan,
+    ) -> Result<Done, Trouble> {
+        let mut window = Window::new(source.file, source.end, LOOK_BYTES);
+        let cap = self.bytes_max / RECORD_COST_BYTES + 16;
+        loop {
+            let Plan { entries, more } = plan(from, cap);
+            for entry in &entries {
+                let seq = entry.seq(source.base);
+                let (record, _) = self.record(&mut window, source, entry.offset.into())?;
+                if record.seq != seq {
+                    return Err(self.damaged(source, entry.offset.into(), "another record than indexed"));
+                }
+                if self.take(record) {
+                    return Ok(Done::Full { through: seq });
+                }
+            }
+            match entries.last() {
+                Some(entry) if more => from = entry.seq(source.base).next(),
+                _ => return Ok(Done::All),
+            }
+        }
+    }
+
+    /// Walks over all records from `start` on.
+    fn walk(
+        &mut self,
+        source: &Source<'_>,
+        start: Option<u64>,
+        from: Seq,
+        last: Seq,
+    ) -> Result<Done, Trouble> {
+        let mut window = Window::new(source.file, source.end, SCAN_BYTES);
+        let mut at = start.unwrap_or(SEGMENT_HEADER_BYTES as u64);
+        while let Some((record, next)) = self.next_record(&mut window, source, at)? {
+            let seq = record.seq;
+            if seq > last {
+                break;
+            }
+            if seq >= from && self.take(record) {
+                return Ok(Done::Full { through: seq });
+            }
+            at = next;
+        }
+        Ok(Done::All)
+    }
+
+    /// Finds exactly these places.
+    fn places(
+        &mut self,
+        source: &Source<'_>,
+        places: &[Seq],
+        from: Seq,
+        last: Seq,
+        mark: impl Fn(Seq) -> Option<u64>,
+    ) -> Result<Done, Trouble> {
+        let mut window = Window::new(source.file, source.end, 4 * LOOK_BYTES);
+        let mut at = SEGMENT_HEADER_BYTES as u64;
+        let mut seen: Option<Record> = None;
+        let start = places.partition_point(|place| *place < from);
+        for place in places.iter().skip(start).take_while(|place| **place <= last) {
+            at = mark(*place).unwrap_or(at).max(at);
+            while seen.as_ref().is_none_or(|record| record.seq < *place) {
+                let Some((record, next)) = self.next_record(&mut window, source, at)? else {
+                    return Ok(Done::All);
+                };
+                (seen, at) = (Some(record), next);
+            }
+            if let Some(record) = seen.take_if(|record| record.seq == *place)
+                && self.take(record)
+            {
+                return Ok(Done::Full { through: *place });
+            }
+        }
+        Ok(Done::All)
+    }
+
+    /// The next record at or behind an offset at which a frame begins; steps over batch headers.
+    fn next_record(
+        &self,
+        window: &mut Window<'_>,
+        source: &Source<'_>,
+        mut at: u64,
+    ) -> Result<Option<(Record, u64)>, Trouble> {
+        while at < source.end {
+            let header = window.fetch(at, BATCH_HEADER_BYTES).map_err(|error| self.io(source, error))?;
+            match header.and_then(BatchHeader::decode) {
+                Some((header, _)) if header.salt == source.salt => at += BATCH_HEADER_BYTES as u64,
+                _ => return self.record(window, source, at).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn record(
+        &self,
+        window: &mut Window<'_>,
+        source: &Source<'_>,
+        at: u64,
+    ) -> Result<(Record, u64), Trouble> {
+        let found = window.record(source.salt, at).map_err(|error| self.io(source, error))?;
+        found.ok_or_else(|| self.damaged(source, at, "the record is not what was written"))
+    }
+
+    fn io(&self, source: &Source<'_>, error: std::io::Error) -> Trouble {
+        Trouble::io("reading", self.shared.disk.place(&file_name(source.base, LOG)))(error)
+    }
+
+    fn damaged(&self, source: &Source<'_>, at: u64, found: &str) -> Trouble {
+        Trouble::damaged(self.shared.disk.place(&file_name(source.base, LOG)), at, found)
+    }
+
+    /// Takes a record if it is wanted. Whether the page is full then.
+    fn take(&mut self, record: Record) -> bool {
+        if !is_wanted(self.shared, self.want, &record) {
+            return false;
+        }
+        self.bytes += RECORD_COST_BYTES + record.event().map_or(0, |event| event.data.len());
+        self.records.push(record);
+        self.bytes >= self.bytes_max
+    }
+}
+
+fn is_dense(wanted: u64, events: u32) -> bool {
+    wanted.saturating_mul(SCAN_FROM_SHARE) >= u64::from(events)
+}
+
+/// The first `cap` entries of several ascending lists, ascending, each once.
+fn merge<'e>(parts: impl Iterator<Item = &'e [Entry]>, cap: usize) -> Plan {
+    let mut entries = Vec::new();
+    let mut more = false;
+    for part in parts {
+        more |= part.len() > cap;
+        entries.extend_from_slice(part.get(..cap).unwrap_or(part));
+    }
+    entries.sort_unstable();
+    entries.dedup();
+    more |= entries.len() > cap;
+    entries.truncate(cap);
+    Plan { entries, more }
+}
+
+/// The time and the length of an event, for the retention of its topic.
+pub(crate) fn time_of(shared: &Shared, segment: &Segment, entry: Entry) -> Result<u64, Trouble> {
+    let (file, base, salt, end): (Arc<dyn DiskFile>, _, _, _) = match segment {
+        Segment::Active(active) => {
+            (Arc::clone(&active.file), active.base, active.salt, active.inner.read().end)
+        }
+        Segment::Sealed(sealed) => {
+            let base = sealed.facts.base;
+            let name = file_name(base, LOG);
+            let gone = || Trouble::damaged(shared.disk.place(&name), 0, "the file is gone");
+            (shared.file(&name)?.ok_or_else(gone)?, base, sealed.salt, sealed.facts.bytes)
+        }
+    };
+    let mut window = Window::new(&*file, end, LOOK_BYTES);
+    let place = || shared.disk.place(&file_name(base, LOG));
+    match window.record(salt, entry.offset.into()).map_err(Trouble::io("reading", place()))? {
+        Some((record, _)) if record.seq == entry.seq(base) => Ok(record.time_ms),
+        _ => Err(Trouble::damaged(place(), entry.offset.into(), "the record is not what was written")),
+    }
+}

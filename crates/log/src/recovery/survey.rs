@@ -1,0 +1,245 @@
+//! The survey of a directory: which segments and checkpoints there are, and whether they hang together.
+//!
+//! Reads headers, no records. Removes what an interrupted life left over: segments without a batch, segments that
+//! a checkpoint says are gone, sidecars of nothing.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tidings_hub::Seq;
+use tidings_hub::keys::KeyWindow;
+
+use super::{Cure, Stop};
+use crate::checkpoint::{Checkpoint, NoCheckpoint};
+use crate::disk::Disk;
+use crate::error::{Damage, Trouble};
+use crate::segment::{
+    CHECKPOINT, INDEX, LOG, NoHeader, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, Window, file_name,
+    find_header, place_of, read_header,
+};
+use crate::shared::SealedSegment;
+use crate::writer::upkeep::remove_segment;
+
+/// What was found.
+pub(crate) struct Survey {
+    /// Segments, oldest first.
+    pub(crate) segments: Vec<Found>,
+    /// Facts about segments that segments which were removed as empty told.
+    pub(crate) told: Vec<Sealed>,
+    /// The newest checkpoint that is whole.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// All checkpoints that are whole or not yet looked at, oldest first.
+    pub(crate) checkpoints: Vec<Seq>,
+    /// The highest base of any segment.
+    pub(crate) base_max: Seq,
+    pub(crate) had_segments: bool,
+    pub(crate) key_window: KeyWindow,
+}
+
+/// A segment that was found.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) header: SegmentHeader,
+    pub(crate) crc: u32,
+    pub(crate) len: u64,
+}
+
+/// The identity that the first readable segment tells.
+pub(crate) fn log_id(disk: &dyn Disk, names: &[String]) -> Result<Option<u64>, Trouble> {
+    for name in names.iter().filter(|name| place_of(name, LOG).is_some()) {
+        let file = disk.open(name).map_err(Trouble::io("opening", disk.place(name)))?;
+        if let Ok((header, _)) = read_header(disk, name, &*file)? {
+            return Ok(Some(header.log_id));
+        }
+    }
+    Ok(None)
+}
+
+impl Survey {
+    pub(crate) fn take(
+        disk: &dyn Disk,
+        names: &[String],
+        log_id: u64,
+        window: KeyWindow,
+        was_cut: bool,
+    ) -> Result<Self, Stop> {
+        let mut survey = Self {
+            segments: Vec::new(),
+            told: Vec::new(),
+            checkpoint: None,
+            checkpoints: Vec::new(),
+            base_max: Seq::ZERO,
+            had_segments: false,
+            key_window: window,
+        };
+        let mut bases: Vec<Seq> = names.iter().filter_map(|name| place_of(name, LOG)).collect();
+        bases.sort_unstable();
+        for base in bases {
+            survey.look_at(disk, base, log_id)?;
+        }
+        survey.had_segments = !survey.segments.is_empty();
+        survey.base_max = survey.segments.last().map_or(Seq::ZERO, |found| found.header.base);
+        let bad = survey.load_checkpoint(disk, names, log_id, window)?;
+        survey.remove_leftovers(disk)?;
+        survey.check_chain(disk)?;
+        survey.check_beginning(disk, bad, was_cut)?;
+        survey.remove_lost_indexes(disk, names);
+        Ok(survey)
+    }
+
+    fn look_at(&mut self, disk: &dyn Disk, base: Seq, log_id: u64) -> Result<(), Stop> {
+        let name = file_name(base, LOG);
+        let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
+        let file = disk.open(&name).map_err(doing("opening"))?;
+        let len = file.len().map_err(doing("measuring"))?;
+        let damaged = |offset, found: &str| {
+            let damage = Damage { file: disk.place(&name), offset, found: found.into() };
+            Err(Stop::Damaged(damage, Cure::EndBefore { base }))
+        };
+        match read_header(disk, &name, &*file)? {
+            Ok((header, _)) if header.log_id != log_id => damaged(24, "the segment belongs to another log"),
+            Ok((header, _)) if header.base != base => damaged(32, "the segment has another file's name"),
+            Ok((header, crc)) => {
+                self.segments.push(Found { name, header, crc, len });
+                Ok(())
+            }
+            Err(NoHeader::Newer(version)) => Err(Trouble::Newer { file: disk.place(&name), version }.into()),
+            Err(NoHeader::Bad) => {
+                // The header is synced before the first batch is written.
+                let mut window = Window::new(&*file, len, 64 << 10);
+                let batch = find_header(&mut window, 0, |_, _| true).map_err(doing("reading"))?;
+                if batch.is_some() {
+                    return damaged(
+                        0,
+                        "the segment's header is not what was written, and batches stand behind it",
+                    );
+                }
+                remove_segment(disk, base).map_err(doing("removing"))?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Loads the newest whole checkpoint. Gives the name of a damaged one that is newer.
+    fn load_checkpoint(
+        &mut self,
+        disk: &dyn Disk,
+        names: &[String],
+        log_id: u64,
+        window: KeyWindow,
+    ) -> Result<Option<String>, Stop> {
+        let mut places: Vec<Seq> = names.iter().filter_map(|name| place_of(name, CHECKPOINT)).collect();
+        places.sort_unstable();
+        let mut bad = None;
+        while let Some(through) = places.last() {
+            let name = file_name(*through, CHECKPOINT);
+            match Checkpoint::load(disk, &name, window) {
+                Ok(checkpoint) if checkpoint.log_id == log_id && checkpoint.through == *through => {
+                    self.checkpoint = Some(checkpoint);
+                    break;
+                }
+                Ok(_) | Err(NoCheckpoint::Bad) => {
+                    tracing::warn!(file = disk.place(&name), "a checkpoint is damaged and not used");
+                    bad.get_or_insert(name);
+                    places.pop();
+                }
+                Err(NoCheckpoint::Newer(version)) => {
+                    return Err(Trouble::Newer { file: disk.place(&name), version }.into());
+                }
+                Err(NoCheckpoint::Io(error)) => {
+                    return Err(Trouble::io("reading", disk.place(&name))(error).into());
+                }
+            }
+        }
+        self.checkpoints = places;
+        Ok(bad)
+    }
+
+    /// Removes segments that are gone by a checkpoint's word, and those without a batch: nothing was ever acked
+    /// from them, and one that another life began and could not use must not stand in the way of its successor.
+    fn remove_leftovers(&mut self, disk: &dyn Disk) -> Result<(), Trouble> {
+        let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
+        let has_batch = |found: &Found| found.len > SEGMENT_HEADER_BYTES as u64;
+        let live = || self.segments.iter().filter(|found| found.header.base >= oldest);
+        let kept_base =
+            live().rfind(|found| has_batch(found)).or(live().next_back()).or(self.segments.last());
+        let kept_base = kept_base.map(|found| found.header.base);
+        let mut kept = Vec::new();
+        for found in std::mem::take(&mut self.segments) {
+            let base = found.header.base;
+            let is_kept = Some(base) == kept_base || (base >= oldest && has_batch(&found));
+            if is_kept {
+                kept.push(found);
+                continue;
+            }
+            remove_segment(disk, base).map_err(Trouble::io("removing", disk.place(&found.name)))?;
+            if base >= oldest {
+                self.told.extend(found.header.previous);
+            }
+        }
+        self.segments = kept;
+        Ok(())
+    }
+
+    /// Each segment tells of the one before it: none is missing, none is shorter than it was.
+    fn check_chain(&self, disk: &dyn Disk) -> Result<(), Stop> {
+        for pair in self.segments.windows(2) {
+            let [earlier, later] = pair else { continue };
+            let base = later.header.base;
+            let told = later.header.previous.as_ref();
+            if told.is_none_or(|told| told.base != earlier.header.base) {
+                let missing = told.map_or_else(String::new, |told| file_name(told.base, LOG));
+                let found = format!("the segment before this one ({missing}) is missing");
+                let damage = Damage { file: disk.place(&later.name), offset: 48, found };
+                return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
+            }
+            if told.is_some_and(|told| told.bytes > earlier.len) {
+                let found = "the file is shorter than it was when the next segment was begun".into();
+                let damage = Damage { file: disk.place(&earlier.name), offset: earlier.len, found };
+                return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where history was removed, a checkpoint has to tell what became of the topics before.
+    fn check_beginning(&mut self, disk: &dyn Disk, bad: Option<String>, was_cut: bool) -> Result<(), Stop> {
+        let Some(before) = self.segments.first().and_then(|first| first.header.previous.as_ref()) else {
+            return Ok(());
+        };
+        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.through >= before.last) {
+            return Ok(());
+        }
+        if let Some(name) = bad.filter(|_| !was_cut) {
+            let found = "the checkpoint is damaged, and the history before it is removed: what was declared and closed then is not known elsewhere".into();
+            let damage = Damage { file: disk.place(&name), offset: 0, found };
+            return Err(Stop::Damaged(damage, Cure::SetAside { names: vec![name] }));
+        }
+        tracing::warn!("no checkpoint tells of removed history: declarations in it are forgotten");
+        self.checkpoint = None;
+        Ok(())
+    }
+
+    fn remove_lost_indexes(&self, disk: &dyn Disk, names: &[String]) {
+        let bases: HashSet<Seq> = self.segments.iter().map(|found| found.header.base).collect();
+        let lost = names.iter().filter(|name| place_of(name, INDEX).is_some_and(|at| !bases.contains(&at)));
+        for name in lost {
+            // An index of nothing does no harm; the next start tries again.
+            _ = disk.unlink(name);
+        }
+    }
+
+    /// The place before which everything is removed.
+    pub(crate) fn first_base(&self) -> Seq {
+        self.segments.first().map_or(Seq(1), |first| first.header.base)
+    }
+
+    /// All segments but the last, with what their successors tell of them.
+    pub(crate) fn sealed(&self) -> VecDeque<Arc<SealedSegment>> {
+        let pairs = self.segments.windows(2).filter_map(|pair| match pair {
+            [earlier, later] => Some((earlier.header.salt, later.header.previous.clone()?)),
+            _ => None,
+        });
+        pairs.map(|(salt, facts)| Arc::new(SealedSegment { facts, salt })).collect()
+    }
+}

@@ -1,0 +1,279 @@
+//! What the writer and the readers share: which segments there are, what is visible, and who is told.
+//!
+//! Decides nothing. **Invariant:** a reader finds only what is committed: the active segment's index and end, and
+//! the bounds, move after the sync. Locks are held for look-ups and copies, never while a file is read, and the
+//! attachment's lock is always the first one taken.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tidings_hub::fold::Fold;
+use tidings_hub::ports::{Batch, Bounds, Health, Sink};
+use tidings_hub::{Record, Seq, TopicName};
+
+use crate::cache::Lru;
+use crate::disk::{Disk, DiskFile};
+use crate::error::Trouble;
+use crate::index::{Builder, Entry, Table};
+use crate::segment::{INDEX, LOG, Scan, Sealed, Step, file_name, read_header};
+
+/// Sealed segments and sidecars whose files are kept open.
+const OPEN_FILES_MAX: usize = 64;
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) bounds: Mutex<Bounds>,
+    pub(crate) health: Mutex<Health>,
+    pub(crate) catalog: RwLock<Catalog>,
+    /// The last place that each topic has lost, of those that lost anything and are not forgotten.
+    pub(crate) trimmed: RwLock<HashMap<TopicName, Seq>>,
+    pub(crate) attachment: Mutex<Attachment>,
+    caches: Mutex<Caches>,
+    /// One sidecar is made anew at a time.
+    rebuilding: Mutex<()>,
+}
+
+/// Who is told of commits.
+pub(crate) enum Attachment {
+    /// Nobody yet: the fold at the visible head is kept for whoever comes.
+    Waiting(Fold),
+    Sink(Box<dyn Sink>),
+}
+
+impl Attachment {
+    /// Tells a batch to the sink, or to the fold that waits for one.
+    pub(crate) fn commit(&mut self, batch: Batch) {
+        match self {
+            Self::Sink(sink) => sink.commit(batch),
+            Self::Waiting(fold) => {
+                if let Some(trimmed) = &batch.trimmed {
+                    fold.trim(trimmed);
+                }
+                batch.records.iter().for_each(|record| fold.apply(record));
+            }
+        }
+    }
+
+    pub(crate) fn health(&mut self, health: Health) {
+        if let Self::Sink(sink) = self {
+            sink.health(health);
+        }
+    }
+}
+
+/// The segments, oldest first.
+pub(crate) struct Catalog {
+    pub(crate) sealed: VecDeque<Arc<SealedSegment>>,
+    pub(crate) active: Arc<ActiveSegment>,
+}
+
+pub(crate) struct SealedSegment {
+    pub(crate) facts: Sealed,
+    pub(crate) salt: u64,
+}
+
+pub(crate) struct ActiveSegment {
+    pub(crate) base: Seq,
+    pub(crate) salt: u64,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) inner: RwLock<ActiveIndex>,
+}
+
+/// What of the active segment is visible.
+pub(crate) struct ActiveIndex {
+    pub(crate) index: Builder,
+    pub(crate) end: u64,
+    pub(crate) last: Seq,
+}
+
+#[derive(Clone)]
+pub(crate) enum Segment {
+    Sealed(Arc<SealedSegment>),
+    Active(Arc<ActiveSegment>),
+}
+
+impl Catalog {
+    /// The segment that has the first stored record at or past a place, if any has.
+    pub(crate) fn at_or_after(&self, seq: Seq) -> Segment {
+        let at = self.sealed.partition_point(|segment| segment.facts.last < seq);
+        self.sealed
+            .get(at)
+            .map_or_else(|| Segment::Active(Arc::clone(&self.active)), |found| Segment::Sealed(found.clone()))
+    }
+}
+
+struct Caches {
+    tables: Lru<Seq, Arc<Table>>,
+    entries: Lru<(Seq, u32), Arc<Vec<Entry>>>,
+    files: Lru<String, Arc<dyn DiskFile>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        bounds: Bounds,
+        catalog: Catalog,
+        fold: Fold,
+        cache_bytes: usize,
+    ) -> Self {
+        let lost = fold.iter().filter(|(_, state)| state.trimmed > Seq::ZERO);
+        let trimmed = lost.map(|(name, state)| (name.clone(), state.trimmed)).collect();
+        Self {
+            disk,
+            bounds: Mutex::new(bounds),
+            health: Mutex::new(Health::Ready),
+            catalog: RwLock::new(catalog),
+            trimmed: RwLock::new(trimmed),
+            attachment: Mutex::new(Attachment::Waiting(fold)),
+            caches: Mutex::new(Caches {
+                tables: Lru::new(cache_bytes / 2),
+                entries: Lru::new(cache_bytes / 2),
+                files: Lru::new(OPEN_FILES_MAX),
+            }),
+            rebuilding: Mutex::new(()),
+        }
+    }
+
+    /// The last place of a topic that is gone.
+    pub(crate) fn trimmed(&self, topic: &str) -> Seq {
+        self.trimmed.read().get(topic).copied().unwrap_or_default()
+    }
+
+    /// Whether an event is still there for a topic that `wanted` holds for.
+    pub(crate) fn is_visible(&self, record: &Record, wanted: impl Fn(&TopicName) -> bool) -> bool {
+        let trimmed = self.trimmed.read();
+        let there = |topic: &TopicName| trimmed.get(topic.as_str()).is_none_or(|lost| *lost < record.seq);
+        record.topics.iter().any(|topic| wanted(topic) && there(topic))
+    }
+
+    /// An open file; `None` if it is gone.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<Arc<dyn DiskFile>>, Trouble> {
+        if let Some(file) = self.caches.lock().files.get(&name.to_owned()) {
+            return Ok(Some(file));
+        }
+        match self.disk.open(name) {
+            Ok(file) => {
+                self.caches.lock().files.put(name.to_owned(), Arc::clone(&file), 1);
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Trouble::io("opening", self.disk.place(name))(error)),
+        }
+    }
+
+    /// Lets go of everything that is kept of a removed segment.
+    pub(crate) fn forget(&self, base: Seq) {
+        let mut caches = self.caches.lock();
+        caches.tables.remove(&base);
+        caches.files.remove(&file_name(base, LOG));
+        caches.files.remove(&file_name(base, INDEX));
+        // Entries go as they age: their segment is asked for no more.
+    }
+
+    /// A sealed segment's table; made anew if its sidecar is missing or damaged; `None` if that cannot be.
+    pub(crate) fn table(&self, segment: &SealedSegment) -> Result<Option<Arc<Table>>, Trouble> {
+        let base = segment.facts.base;
+        if let Some(table) = self.caches.lock().tables.get(&base) {
+            return Ok(Some(table));
+        }
+        let table = match self.load_table(segment)? {
+            Some(table) => table,
+            None => {
+                let _one = self.rebuilding.lock();
+                match self.load_table(segment)? {
+                    Some(table) => table,
+                    None => match self.rebuild(segment)? {
+                        Some(table) => table,
+                        None => return Ok(None),
+                    },
+                }
+            }
+        };
+        let table = Arc::new(table);
+        let cost = table.bytes_in_memory();
+        self.caches.lock().tables.put(base, Arc::clone(&table), cost);
+        Ok(Some(table))
+    }
+
+    fn load_table(&self, segment: &SealedSegment) -> Result<Option<Table>, Trouble> {
+        let name = file_name(segment.facts.base, INDEX);
+        let Some(file) = self.file(&name)? else { return Ok(None) };
+        Table::load(&*file, segment.facts.base, segment.salt, segment.facts.bytes)
+            .map_err(Trouble::io("reading", self.disk.place(&name)))
+    }
+
+    fn rebuild(&self, segment: &SealedSegment) -> Result<Option<Table>, Trouble> {
+        let Sealed { base, bytes, .. } = segment.facts;
+        let name = file_name(base, LOG);
+        let Some(file) = self.file(&name)? else { return Ok(None) };
+        let index = index_of(&*self.disk, &name, &*file, bytes)?;
+        self.store_index(base, &index.encode(segment.salt, bytes));
+        self.load_table(segment)
+    }
+
+    /// Writes a sidecar. It may fail: it is made anew when it is needed, or done without.
+    pub(crate) fn store_index(&self, base: Seq, bytes: &[u8]) {
+        let name = file_name(base, INDEX);
+        let beside = format!("{name}{}", crate::disk::TMP);
+        self.caches.lock().files.remove(&name);
+        let write = || {
+            self.disk.create(&beside)?.write_at(0, bytes)?;
+            self.disk.rename(&beside, &name)
+        };
+        if let Err(error) = write() {
+            tracing::warn!(file = self.disk.place(&name), %error, "an index could not be written");
+        }
+    }
+
+    /// A topic's entries in a sealed segment.
+    pub(crate) fn entries(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        topic: &str,
+    ) -> Result<Arc<Vec<Entry>>, Trouble> {
+        let base = segment.facts.base;
+        let Some((number, row)) = table.row(topic) else { return Ok(Arc::default()) };
+        if let Some(entries) = self.caches.lock().entries.get(&(base, number)) {
+            return Ok(entries);
+        }
+        let name = file_name(base, INDEX);
+        let Some(file) = self.file(&name)? else { return Ok(Arc::default()) };
+        let read = table.entries(&*file, row).map_err(Trouble::io("reading", self.disk.place(&name)))?;
+        let Some(entries) = read else {
+            // The table was whole when it was loaded. Away with the sidecar; the next reader makes a new one.
+            _ = self.disk.unlink(&name);
+            self.forget(base);
+            let found = "an index is damaged; it is removed and made anew by the next read";
+            return Err(Trouble::damaged(self.disk.place(&name), 0, found));
+        };
+        let entries = Arc::new(entries);
+        let cost = entries.len() * size_of::<Entry>() + 128;
+        self.caches.lock().entries.put((base, number), Arc::clone(&entries), cost);
+        Ok(entries)
+    }
+}
+
+/// Walks a whole segment and indexes it.
+pub(crate) fn index_of(
+    disk: &dyn Disk,
+    name: &str,
+    file: &dyn DiskFile,
+    bytes: u64,
+) -> Result<Builder, Trouble> {
+    let place = || disk.place(name);
+    let Ok((header, crc)) = read_header(disk, name, file)? else {
+        return Err(Trouble::damaged(place(), 0, "the segment's header is not what was written"));
+    };
+    let mut index = Builder::new(header.base);
+    let mut scan = Scan::new(file, bytes, &header, crc);
+    loop {
+        match scan.next().map_err(Trouble::io("reading", place()))? {
+            Step::Batch(batch) => batch.records.iter().for_each(|(record, at)| index.push(record, *at)),
+            Step::End => return Ok(index),
+            Step::Bad { at, found } => return Err(Trouble::damaged(place(), at, found)),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The embedded log: one directory, one writer thread, a few reader threads, behind the port [`Log`].
+//!
+//! Wires rooms together and decides nothing. **Invariant:** one hub per directory, by the directory's lock, for
+//! as long as the log or its writer lives.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use tidings_hub::ports::{
+    Bounds, BoxFuture, Clock, Health, Log, LogError, Outcome, Page, Refusal, SeqRange, Sink, Snapshot,
+    Submission, Want,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::config::LogConfig;
+use crate::disk::{Disk, RealDisk};
+use crate::error::{OpenError, is_read_only};
+use crate::pending::{Job, Msg, all_refused, submission_bytes};
+use crate::pool::Pool;
+use crate::recovery;
+use crate::shared::{Attachment, Shared};
+use crate::writer::Writer;
+
+/// A durable log in a directory. Dropping it ends it cleanly (and waits for that).
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    sender: mpsc::Sender<Msg>,
+    /// Bytes that waiting submissions may still take.
+    room: Arc<Semaphore>,
+    room_bytes: usize,
+    signals: Arc<Signals>,
+    pool: Pool,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Signals {
+    /// Submissions are refused.
+    is_stopping: AtomicBool,
+    /// The log is dropped: the writer ends.
+    is_dropped: AtomicBool,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in a directory of the file system; creates both if they are not there.
+    ///
+    /// # Errors
+    /// [`OpenError`] says who must act.
+    pub fn open_dir(dir: &Path, clock: Arc<dyn Clock>, config: LogConfig) -> Result<Self, OpenError> {
+        let disk = RealDisk::new(dir).map_err(|source| {
+            let name = dir.display().to_string();
+            if is_read_only(&source) {
+                OpenError::ReadOnly { dir: name, source }
+            } else {
+                OpenError::Io { doing: format!("creating the data directory {name}"), source }
+            }
+        })?;
+        Self::open(Arc::new(disk), clock, config)
+    }
+
+    /// Opens the log of a disk and starts its threads.
+    ///
+    /// # Errors
+    /// [`OpenError`] says who must act.
+    pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: LogConfig) -> Result<Self, OpenError> {
+        let (mut log, pump) = Self::open_manual(disk, clock, config)?;
+        let builder = std::thread::Builder::new().name("tidings-log".into());
+        let thread = builder.spawn(move || pump.run());
+        log.thread = Some(thread.map_err(thread_error)?);
+        Ok(log)
+    }
+
+    /// Opens the log without a writer thread: the [`Pump`] does that thread's work when it is called. For tests
+    /// that want to say what happens when, and for programs that bring a thread of their own.
+    ///
+    /// # Errors
+    /// [`OpenError`] says who must act.
+    pub fn open_manual(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        config: LogConfig,
+    ) -> Result<(Self, Pump), OpenError> {
+        let opened = recovery::open(disk, clock, config)?;
+        let (writer, lock) = (opened.writer, opened.lock);
+        let shared = Arc::clone(&writer.shared);
+        let config = &writer.config;
+        let (sender, receiver) = mpsc::channel(config.submit_queue_max);
+        let room_bytes = config.submit_queue_bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        let pool = Pool::start(Arc::clone(&shared), config).map_err(thread_error)?;
+        let signals = Arc::<Signals>::default();
+        let log = Self {
+            shared,
+            sender,
+            room: Arc::new(Semaphore::new(room_bytes)),
+            room_bytes,
+            signals: Arc::clone(&signals),
+            pool,
+            thread: None,
+        };
+        Ok((log, Pump { writer, receiver, signals, _lock: lock }))
+    }
+
+    /// A round of upkeep: retention, room on the disk again, segments that are old. Call it about once a second;
+    /// whoever drives the hub does. (While events come in, the writer does it by itself.) Never blocks.
+    pub fn tick(&self) {
+        // A full queue means that the writer is at work, and looks after this in passing.
+        drop(self.sender.try_send(Msg::Tick));
+    }
+
+    fn refusal(&self) -> Refusal {
+        match *self.shared.health.lock() {
+            Health::Failed { .. } => Refusal::Failed,
+            _ => Refusal::Stopped,
+        }
+    }
+}
+
+fn thread_error(source: io::Error) -> OpenError {
+    OpenError::Io { doing: "starting a thread for the log".into(), source }
+}
+
+impl Log for EmbeddedLog {
+    fn submit(&self, submission: Submission) -> BoxFuture<Vec<Outcome>> {
+        if self.signals.is_stopping.load(Ordering::Acquire) {
+            return Box::pin(std::future::ready(all_refused(&submission, self.refusal())));
+        }
+        let bytes = submission_bytes(&submission).clamp(1, self.room_bytes);
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let (answer, outcomes) = oneshot::channel();
+        let (count, atomic) = (submission.ops.len(), submission.atomic);
+        let shared = Arc::clone(&self.shared);
+        let lost = move || {
+            let refusal = match *shared.health.lock() {
+                Health::Stopped => Refusal::Stopped,
+                _ => Refusal::Failed,
+            };
+            let mut outcomes = Vec::new();
+            crate::pending::refuse(&mut outcomes, count, atomic, refusal);
+            outcomes
+        };
+        let job = Job { submission, answer: Some(answer), share: None };
+        // At once if there is room, so that what is submitted first is judged first.
+        match Arc::clone(&self.room).try_acquire_many_owned(permits) {
+            Ok(share) => match self.sender.try_send(Msg::Submit(Job { share: Some(share), ..job })) {
+                Ok(()) => Box::pin(async move { outcomes.await.unwrap_or_else(|_| lost()) }),
+                Err(mpsc::error::TrySendError::Full(message)) => {
+                    let sender = self.sender.clone();
+                    Box::pin(async move {
+                        drop(sender.send(message).await);
+                        outcomes.await.unwrap_or_else(|_| lost())
+                    })
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(async move { lost() }),
+            },
+            Err(_) => {
+                let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
+                Box::pin(async move {
+                    let share = room.acquire_many_owned(permits).await.ok();
+                    drop(sender.send(Msg::Submit(Job { share, ..job })).await);
+                    outcomes.await.unwrap_or_else(|_| lost())
+                })
+            }
+        }
+    }
+
+    fn attach(&self, sink: Box<dyn Sink>) -> Result<Snapshot, LogError> {
+        let mut attachment = self.shared.attachment.lock();
+        match std::mem::replace(&mut *attachment, Attachment::Sink(sink)) {
+            Attachment::Waiting(fold) => {
+                let bounds = self.shared.bounds.lock().clone();
+                Ok(Snapshot { bounds, fold })
+            }
+            attached @ Attachment::Sink(_) => {
+                *attachment = attached;
+                Err(LogError::Attached)
+            }
+        }
+    }
+
+    fn read(&self, want: Want, range: SeqRange, bytes_max: usize) -> BoxFuture<Result<Page, LogError>> {
+        self.pool.read(want, range, bytes_max)
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.shared.bounds.lock().clone()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.lock().clone()
+    }
+
+    fn shutdown(&self) -> BoxFuture<()> {
+        self.signals.is_stopping.store(true, Ordering::Release);
+        let (done, ended) = oneshot::channel();
+        let sender = self.sender.clone();
+        Box::pin(async move {
+            // A writer that is gone has ended already.
+            if sender.send(Msg::Shutdown(done)).await.is_ok() {
+                drop(ended.await);
+            }
+        })
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        self.signals.is_stopping.store(true, Ordering::Release);
+        self.signals.is_dropped.store(true, Ordering::Release);
+        // Wakes the writer; if the queue is full it is awake.
+        self.tick();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so on its own.
+            drop(thread.join());
+        }
+    }
+}
+
+/// The writer's work, to be done by whoever holds this.
+pub struct Pump {
+    writer: Writer,
+    receiver: mpsc::Receiver<Msg>,
+    signals: Arc<Signals>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Pump {
+    /// Works until the log is dropped, then ends it cleanly. Blocks; not to be called from an async task.
+    pub fn run(mut self) {
+        // Promise: never waits for anything but messages and the disk.
+        let shared = Arc::clone(&self.writer.shared);
+        let told = TellPanic(shared);
+        while let Some(message) = self.receiver.blocking_recv() {
+            self.round(message);
+            if self.signals.is_dropped.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        self.finish();
+        drop(told);
+    }
+
+    /// Handles what has been submitted by now, as one group. Whether there was anything.
+    pub fn step(&mut self) -> bool {
+        match self.receiver.try_recv() {
+            Ok(message) => {
+                self.round(message);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes what was submitted, refuses what comes, and ends the log cleanly.
+    pub fn finish(mut self) {
+        self.receiver.close();
+        while self.step() {}
+        self.writer.end();
+    }
+
+    fn round(&mut self, message: Msg) {
+        // What arrives from now on belongs to the next batch, or a busy queue would never let one end.
+        let mut waiting = self.receiver.len();
+        let receiver = &mut self.receiver;
+        self.writer.round(message, || {
+            waiting = waiting.checked_sub(1)?;
+            receiver.try_recv().ok()
+        });
+    }
+}
+
+/// Should the writer panic, the log is failed, and says so.
+struct TellPanic(Arc<Shared>);
+
+impl Drop for TellPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "the writer ended unexpectedly; see the program's log".into();
+            *self.0.health.lock() = Health::Failed { message };
+        }
+    }
+}

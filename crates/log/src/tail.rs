@@ -1,0 +1,193 @@
+//! The end of the log: the segment that is written to, and how it is followed by the next one.
+//!
+//! Judges nothing and tells nobody. **Invariant:** a file never has bytes behind its last good batch that a
+//! start could take for proof of damage: a batch is written where the last good one ends, whatever a failed
+//! write left there, and its header claims only what a sync has returned for.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tidings_hub::{Record, Seq};
+
+use crate::disk::{Disk, DiskFile, is_full};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
+use crate::index::Builder;
+use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, file_name};
+use crate::shared::{ActiveIndex, ActiveSegment};
+use crate::wire::len32;
+
+/// A buffer is given back after a batch that was larger than this.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// Why bytes could not be made durable.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No space: nothing changed, it may work later.
+    Full(String),
+    /// Nothing is known of the file's end any more.
+    Failed(String),
+}
+
+impl Failure {
+    fn of(doing: &str, place: &str, error: &io::Error) -> Self {
+        let message = format!("{doing} {place}: {error}");
+        if is_full(error) { Self::Full(message) } else { Self::Failed(message) }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::Full(message) | Self::Failed(message) => message,
+        }
+    }
+}
+
+/// The writer's hold on the active segment.
+pub(crate) struct Tail {
+    pub(crate) segment: Arc<ActiveSegment>,
+    /// Where the last good batch ends.
+    end: u64,
+    /// Up to where the file is known to be durable.
+    synced: u64,
+    /// The CRC of the last header.
+    chain: u32,
+    /// The last stored place; before the segment's base if it has none.
+    last: Seq,
+    buffer: Vec<u8>,
+    head: Vec<u8>,
+    offsets: Vec<u64>,
+}
+
+impl Tail {
+    /// Goes on at the end of a segment that was read and is synced.
+    pub(crate) fn new(segment: Arc<ActiveSegment>, chain: u32) -> Self {
+        let (end, last) = {
+            let inner = segment.inner.read();
+            (inner.end, inner.last)
+        };
+        let (buffer, head, offsets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { segment, end, synced: end, chain, last, buffer, head, offsets }
+    }
+
+    /// Makes a new segment, durably.
+    pub(crate) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Self, Failure> {
+        let name = file_name(header.base, LOG);
+        let (bytes, chain) = header.encode();
+        let create = || -> io::Result<Arc<dyn DiskFile>> {
+            let file = disk.create(&name)?;
+            file.write_at(0, &bytes)?;
+            file.sync_data()?;
+            disk.sync_dir()?;
+            Ok(file)
+        };
+        let file = create().map_err(|error| {
+            // A start takes what is left of it for what it is: a segment without a batch.
+            _ = disk.unlink(&name);
+            Failure::of("making", &disk.place(&name), &error)
+        })?;
+        let inner = ActiveIndex {
+            index: Builder::new(header.base),
+            end: SEGMENT_HEADER_BYTES as u64,
+            last: header.base.prev(),
+        };
+        let inner = RwLock::new(inner);
+        let segment = ActiveSegment { base: header.base, salt: header.salt, file, inner };
+        Ok(Self::new(Arc::new(segment), chain))
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn last(&self) -> Seq {
+        self.last
+    }
+
+    pub(crate) fn has_records(&self) -> bool {
+        self.last >= self.segment.base
+    }
+
+    /// Writes the stored ones of `records` as one batch, in one call. With none it writes a header alone, which
+    /// says how far places are reserved.
+    pub(crate) fn append(
+        &mut self,
+        disk: &dyn Disk,
+        records: &[Record],
+        reserved_through: Seq,
+    ) -> Result<(), Failure> {
+        self.buffer.clear();
+        self.offsets.clear();
+        self.buffer.resize(BATCH_HEADER_BYTES, 0);
+        let (mut first, mut last) = (None, self.last);
+        for record in records.iter().filter(|record| is_stored(record)) {
+            self.offsets.push(self.end + self.buffer.len() as u64);
+            encode_record(self.segment.salt, record, &mut self.buffer);
+            first.get_or_insert(record.seq);
+            last = record.seq;
+        }
+        let header = BatchHeader {
+            salt: self.segment.salt,
+            first: first.unwrap_or(self.last),
+            last,
+            durable_through: self.synced,
+            reserved_through,
+            count: len32(self.offsets.len()),
+            body_bytes: len32(self.buffer.len() - BATCH_HEADER_BYTES),
+            chain: self.chain,
+        };
+        self.head.clear();
+        let chain = header.encode(&mut self.head);
+        if let Some(place) = self.buffer.get_mut(..BATCH_HEADER_BYTES) {
+            place.copy_from_slice(&self.head);
+        }
+        let written = self.segment.file.write_at(self.end, &self.buffer);
+        let length = self.buffer.len() as u64;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        if let Err(error) = written {
+            // What was written of it is no batch; should the cut fail, the next write goes over it.
+            _ = self.segment.file.truncate(self.end);
+            self.offsets.clear();
+            return Err(Failure::of("writing", &self.place(disk), &error));
+        }
+        (self.chain, self.last) = (chain, last);
+        self.end += length;
+        Ok(())
+    }
+
+    /// Makes everything written durable. An error is final: the system may have dropped what it could not write.
+    pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<(), Failure> {
+        if self.synced < self.end {
+            let synced = self.segment.file.sync_data();
+            synced.map_err(|error| Failure::Failed(format!("syncing {}: {error}", self.place(disk))))?;
+            self.synced = self.end;
+        }
+        Ok(())
+    }
+
+    /// Shows readers what was written last: the same records that were given to [`Self::append`].
+    pub(crate) fn show(&mut self, records: &[Record]) {
+        let mut inner = self.segment.inner.write();
+        let stored = records.iter().filter(|record| is_stored(record));
+        for (record, offset) in stored.zip(self.offsets.drain(..)) {
+            inner.index.push(record, offset);
+        }
+        (inner.end, inner.last) = (self.end, self.last);
+    }
+
+    /// What the next segment will say about this one.
+    pub(crate) fn sealed(&self) -> Sealed {
+        let time_max_ms = self.segment.inner.read().index.time_max_ms();
+        Sealed { base: self.segment.base, last: self.last, bytes: self.end, time_max_ms }
+    }
+
+    fn place(&self, disk: &dyn Disk) -> String {
+        disk.place(&file_name(self.segment.base, LOG))
+    }
+}
+
+/// Whether a record is kept on disk.
+pub(crate) fn is_stored(record: &Record) -> bool {
+    record.event().is_none_or(|event| !event.ephemeral)
+}

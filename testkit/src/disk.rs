@@ -1,0 +1,415 @@
+//! A simulated disk: it loses what was not synced, tears writes, fails calls, and can crash between any two.
+//!
+//! All chance comes from one seed, so a run can be repeated. **Invariant:** what a real disk promises is kept (a
+//! sync that returned lasts, unless the world is told to lie); everything else is broken whenever chance says so.
+
+mod faults;
+mod file;
+mod random;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidings_log::{Disk, DiskFile, LockError};
+
+pub use faults::{Call, Fault, Lie};
+pub use random::Random;
+
+use faults::Faults;
+use file::Inode;
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    world: Arc<Mutex<World>>,
+    /// Handles of an earlier life of the machine do nothing.
+    life: u64,
+}
+
+struct World {
+    random: Random,
+    faults: Faults,
+    life: u64,
+    is_locked: bool,
+    inodes: BTreeMap<u64, Inode>,
+    next_inode: u64,
+    /// Names as a process sees them.
+    names: BTreeMap<String, u64>,
+    /// Names as they would be found after a loss of power.
+    durable_names: BTreeMap<String, u64>,
+    /// Changes of names since the last sync of the directory, in order.
+    unsynced_names: Vec<NameChange>,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Set(String, u64),
+    Remove(String),
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn seeded(seed: u64) -> Self {
+        let world = World {
+            random: Random::seeded(seed),
+            faults: Faults::default(),
+            life: 0,
+            is_locked: false,
+            inodes: BTreeMap::new(),
+            next_inode: 1,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            unsynced_names: Vec::new(),
+        };
+        Self { world: Arc::new(Mutex::new(world)), life: 0 }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        // A test that panicked elsewhere has failed already.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many calls were made, of those that faults count (all that change or sync something).
+    pub fn calls(&self) -> u64 {
+        self.world().faults.calls
+    }
+
+    /// Power goes at the `calls`-th call from now on: that one is done in part or not at all, all later ones fail,
+    /// until [`SimDisk::power_on`].
+    pub fn lose_power_in(&self, calls: u64) {
+        let mut world = self.world();
+        world.faults.power_fails_at = Some(world.faults.calls + calls);
+    }
+
+    /// Whether power is gone.
+    pub fn is_dark(&self) -> bool {
+        self.world().faults.is_dark
+    }
+
+    /// Power goes now.
+    pub fn lose_power(&self) {
+        self.world().faults.is_dark = true;
+    }
+
+    /// The machine is back: the disk as it would be found, with what was not synced lost by chance. Handles from
+    /// before do nothing any more.
+    #[must_use]
+    pub fn power_on(&self) -> Self {
+        let mut world = self.world();
+        world.lose_unsynced();
+        world.begin_life();
+        Self { world: Arc::clone(&self.world), life: world.life }
+    }
+
+    /// The process was killed and the machine runs on: nothing is lost, and nothing was synced either.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        let mut world = self.world();
+        world.begin_life();
+        Self { world: Arc::clone(&self.world), life: world.life }
+    }
+
+    /// Fails a call that is to come.
+    pub fn fail(&self, fault: Fault) {
+        self.world().faults.scheduled.push(fault);
+    }
+
+    /// How many bytes all files together may have; `None`: no limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.world().faults.capacity_bytes = bytes;
+    }
+
+    /// Makes the disk break a promise. For tests of tests: they must notice.
+    pub fn lie(&self, lie: Lie) {
+        self.world().faults.lies.push(lie);
+    }
+
+    /// All bytes of all files together, as a process sees them.
+    pub fn bytes(&self) -> u64 {
+        self.world().used()
+    }
+
+    /// The names that a process sees.
+    pub fn names(&self) -> Vec<String> {
+        self.world().names.keys().cloned().collect()
+    }
+
+    /// A file's content, as a process sees it.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let world = self.world();
+        let inode = world.names.get(name)?;
+        Some(world.inodes.get(inode)?.view.clone())
+    }
+
+    /// Puts a file there, durably, behind everybody's back.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        let mut world = self.world();
+        let inode = world.new_inode(Inode::durable(content));
+        world.names.insert(name.into(), inode);
+        world.durable_names.insert(name.into(), inode);
+    }
+
+    /// Removes a file, durably, behind everybody's back.
+    pub fn remove(&self, name: &str) {
+        let mut world = self.world();
+        world.names.remove(name);
+        world.durable_names.remove(name);
+    }
+
+    /// Another disk with the same files, all durable, and a chance of its own.
+    #[must_use]
+    pub fn copy(&self, seed: u64) -> Self {
+        let copy = Self::seeded(seed);
+        for name in self.names() {
+            copy.put(&name, &self.content(&name).unwrap_or_default());
+        }
+        copy
+    }
+}
+
+impl World {
+    fn begin_life(&mut self) {
+        self.life += 1;
+        self.is_locked = false;
+        self.faults.begin_life();
+    }
+
+    fn new_inode(&mut self, inode: Inode) -> u64 {
+        let number = self.next_inode;
+        self.next_inode += 1;
+        self.inodes.insert(number, inode);
+        number
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|inode| self.inodes.get(inode)).map(|i| i.view.len() as u64).sum()
+    }
+
+    fn set_name(&mut self, name: &str, inode: u64) {
+        self.names.insert(name.into(), inode);
+        self.unsynced_names.push(NameChange::Set(name.into(), inode));
+    }
+
+    /// What a loss of power leaves: some of the unsynced names, some of the unsynced bytes.
+    fn lose_unsynced(&mut self) {
+        let mood = self.random.below(3);
+        for change in std::mem::take(&mut self.unsynced_names) {
+            // Sometimes all is lost, sometimes nothing, mostly each by its own chance.
+            let is_kept = match mood {
+                0 => false,
+                1 => true,
+                _ => self.random.below(2) == 0,
+            };
+            match change {
+                NameChange::Set(name, inode) if is_kept => {
+                    // A renamed file is not at both names.
+                    self.durable_names.retain(|_, other| *other != inode);
+                    self.durable_names.insert(name, inode);
+                }
+                NameChange::Remove(name) if is_kept => _ = self.durable_names.remove(&name),
+                _ => {}
+            }
+        }
+        self.names = self.durable_names.clone();
+        for inode in self.inodes.values_mut() {
+            inode.lose_unsynced(&mut self.random);
+        }
+        let named: Vec<u64> = self.names.values().copied().collect();
+        self.inodes.retain(|number, _| named.contains(number));
+    }
+}
+
+impl SimDisk {
+    /// The world, for a call that changes something; or why the call fails.
+    fn call(&self, kind: Call) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.world();
+        if world.life != self.life {
+            return Err(io::Error::other("this machine has lost power"));
+        }
+        let World { faults, random, .. } = &mut *world;
+        faults.count(kind, random)?;
+        Ok(world)
+    }
+
+    fn look(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.world();
+        if world.life != self.life || world.faults.is_dark {
+            return Err(io::Error::other("this machine has lost power"));
+        }
+        Ok(world)
+    }
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Disk for SimDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.look()?.names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let world = self.look()?;
+        let inode = *world.names.get(name).ok_or_else(not_found)?;
+        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.call(Call::Name)?;
+        let there = world.names.get(name).copied();
+        let inode = match there {
+            Some(inode) => inode,
+            None => {
+                let inode = world.new_inode(Inode::default());
+                world.set_name(name, inode);
+                inode
+            }
+        };
+        if let Some(file) = world.inodes.get_mut(&inode) {
+            file.truncate(0);
+        }
+        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut world = self.call(Call::Name)?;
+        let inode = world.names.remove(from).ok_or_else(not_found)?;
+        world.set_name(to, inode);
+        Ok(())
+    }
+
+    fn unlink(&self, name: &str) -> io::Result<()> {
+        let mut world = self.call(Call::Name)?;
+        world.names.remove(name).ok_or_else(not_found)?;
+        world.unsynced_names.push(NameChange::Remove(name.into()));
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut world = self.call(Call::SyncDir)?;
+        if !world.faults.lies.contains(&Lie::SyncDir) {
+            world.durable_names = world.names.clone();
+            world.unsynced_names.clear();
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>, LockError> {
+        let mut world = self.look().map_err(LockError::Io)?;
+        if let Some(kind) = world.faults.lock_fails {
+            return Err(LockError::Io(kind.into()));
+        }
+        if world.is_locked {
+            return Err(LockError::Held { holder: Some("4711".into()) });
+        }
+        world.is_locked = true;
+        Ok(Box::new(Guard(self.clone())))
+    }
+
+    fn place(&self, name: &str) -> String {
+        format!("sim:{name}")
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        Ok(self.look()?.random.next())
+    }
+}
+
+impl SimDisk {
+    /// Lets every attempt to take the directory fail in this way.
+    pub fn fail_lock(&self, kind: io::ErrorKind) {
+        self.world().faults.lock_fails = Some(kind);
+    }
+}
+
+struct Guard(SimDisk);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut world = self.0.world();
+        if world.life == self.0.life {
+            world.is_locked = false;
+        }
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    inode: u64,
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let world = self.disk.look()?;
+        let file = world.inodes.get(&self.inode).ok_or_else(not_found)?;
+        Ok(file.read(offset, into))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let counted = self.disk.call(Call::Write);
+        let (mut world, result) = match counted {
+            Ok(world) => (world, Ok(())),
+            Err(error) => (self.disk.world(), Err(error)),
+        };
+        if world.life != self.disk.life {
+            return result;
+        }
+        let used = world.used();
+        let World { inodes, faults, random, .. } = &mut *world;
+        let file = inodes.get_mut(&self.inode).ok_or_else(not_found)?;
+        let room = faults.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(used));
+        let growth = (offset + bytes.len() as u64).saturating_sub(file.view.len() as u64);
+        let (len, result) = match result {
+            // A write that fails is done in part. In the dark nothing is done, except by the call that met it.
+            Err(error) if faults.is_dark && !faults.met_dark_now() => return Err(error),
+            Err(error) => (random.up_to(bytes.len()), Err(error)),
+            Ok(()) if growth > room => {
+                let fits = bytes.len().saturating_sub(usize::try_from(growth - room).unwrap_or(usize::MAX));
+                (fits, Err(io::ErrorKind::StorageFull.into()))
+            }
+            Ok(()) => (bytes.len(), Ok(())),
+        };
+        file.write(offset, bytes.get(..len).unwrap_or(bytes));
+        result
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let counted = self.disk.call(Call::Sync);
+        let (mut world, result) = match counted {
+            Ok(world) => (world, Ok(())),
+            Err(error) => (self.disk.world(), Err(error)),
+        };
+        if world.life != self.disk.life || world.faults.is_dark {
+            return result;
+        }
+        let World { inodes, faults, random, .. } = &mut *world;
+        let file = inodes.get_mut(&self.inode).ok_or_else(not_found)?;
+        match result {
+            Ok(()) if faults.lies.contains(&Lie::Sync) => Ok(()),
+            Ok(()) => {
+                file.sync();
+                Ok(())
+            }
+            // As on Linux: what could not be written counts as clean from now on, and no later sync tells.
+            Err(error) => {
+                file.drop_unsynced(random);
+                if faults.lies.contains(&Lie::SyncErrors) { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        let mut world = self.disk.call(Call::Write)?;
+        if let Some(file) = world.inodes.get_mut(&self.inode) {
+            file.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let world = self.disk.look()?;
+        world.inodes.get(&self.inode).map(|file| file.view.len() as u64).ok_or_else(not_found)
+    }
+}
