@@ -59,7 +59,7 @@ async function startHub(data) {
     child.once('exit', () => reject(new Error(`the hub ended before it was ready; it said:\n${said}`)));
     child.stderr.setEncoding('utf8').on('data', (text) => {
       said = (said + text).slice(-16_384);
-      const listening = /^tidings: listening on (http:\/\/\S+)/m.exec(said);
+      const listening = /^tidings: listening on (http:\/\/\S+)\n/m.exec(said);
       if (listening) resolve(listening[1].replace(/\/$/, ''));
     });
   });
