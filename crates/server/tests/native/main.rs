@@ -6,4 +6,5 @@ mod store;
 mod stream_in;
 mod subscribe;
 mod topics;
+mod wire;
 mod world;

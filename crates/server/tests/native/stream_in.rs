@@ -100,6 +100,25 @@ async fn a_broken_body_leaves_what_was_complete() {
 }
 
 #[tokio::test]
+async fn a_body_that_breaks_during_a_submission_loses_nothing_that_arrived() {
+    let world = World::new();
+    world.store.hold();
+    let (sender, body) = piecemeal();
+    let publisher = tokio::spawn({
+        let world = world.clone();
+        async move { world.ask_with(LINES, body).await }
+    });
+    sender.send(Ok(Bytes::from("1\n"))).await.unwrap();
+    world.until("it is submitted", |world| world.store.submissions() == [1]).await;
+    sender.send(Ok(Bytes::from("2\n3"))).await.unwrap();
+    sender.send(Err(std::io::ErrorKind::ConnectionReset.into())).await.unwrap();
+    world.until("the break is read", |_| sender.capacity() == sender.max_capacity()).await;
+    world.store.go_on();
+    compare("broken", publisher.await.unwrap(), 400, "{\"count\":2,\"last_id\":\"@2\"}").await;
+    assert_eq!(kept(&world).await, ["1", "2"]);
+}
+
+#[tokio::test]
 async fn arrivals_during_a_submission_are_the_next_one() {
     let world = World::new();
     world.store.hold();

@@ -174,7 +174,7 @@ fn at_least_one(amount: u64, parameter: &str) -> Result<u64, Problem> {
 fn in_seconds(ms: u64) -> serde_json::Number {
     let fraction = std::time::Duration::from_millis(ms).as_secs_f64();
     let whole = serde_json::Number::from(ms / 1_000);
-    if ms % 1_000 == 0 { whole } else { serde_json::Number::from_f64(fraction).unwrap_or(whole) }
+    if ms.is_multiple_of(1_000) { whole } else { serde_json::Number::from_f64(fraction).unwrap_or(whole) }
 }
 
 /// `type/subtype` of token characters (RFC 9110, 8.3.1), then visible ASCII and spaces.

@@ -81,13 +81,14 @@ fn seconds(text: &str) -> Option<Duration> {
 /// `busy` if too many old pages are being read, `internal` if the store cannot be read.
 pub(super) async fn answer(app: &App, mut reader: Reader, paging: Paging) -> Result<Response, Problem> {
     let deadline = Instant::now() + paging.wait;
-    let mut before = None;
+    let (mut before, mut woken) = (None, false);
     loop {
         let page = reader.page(paging.limit, PAGE_BYTES_MAX).await.map_err(unreadable)?;
         let something = !page.events.is_empty() || page.gap.is_some() || page.ended;
         // Not caught up, and not further than before either: let the client ask again.
         let stuck = !page.caught_up && before == Some(page.position);
-        if something || stuck || app.drain.is_draining() {
+        // Woken, and still nothing is there: the hub drains.
+        if something || stuck || woken || app.drain.is_draining() {
             return Ok(write(&reader, &page));
         }
         before = Some(page.position);
@@ -98,7 +99,7 @@ pub(super) async fn answer(app: &App, mut reader: Reader, paging: Paging) -> Res
             return Ok(write(&reader, &page));
         }
         tokio::select! {
-            () = reader.changed() => {}
+            () = reader.changed() => woken = true,
             () = tokio::time::sleep_until(deadline) => {}
             () = app.drain.reached(Stage::Draining) => {}
         }
