@@ -456,7 +456,7 @@ impl Hub {
         self.inner.clock.wall_ms()
     }
 
-    /// Heartbeats, drains, pages that nobody takes: due every [`TICK_MS`](crate::clock::TICK_MS).
+    /// Heartbeats, drains, pages that nobody takes, the store's upkeep: due every [`TICK_MS`](crate::clock::TICK_MS).
     pub fn tick(&self) {
         /// Between two looks at every subscriber when nothing drains.
         const FULL_TICK_MS: u64 = 1_000;
@@ -468,6 +468,7 @@ impl Hub {
             return;
         }
         inner.full_tick_ms.store(now_ms + FULL_TICK_MS, Ordering::Relaxed);
+        inner.log.tick();
         let base = inner.visible.read().hot.base();
         let mut wake = Vec::new();
         for shard in &inner.shards {

@@ -52,6 +52,9 @@ pub trait Log: Send + Sync + 'static {
     /// Whether the store takes publishes now, and if not, why: for readiness and for error texts.
     fn health(&self) -> Health;
 
+    /// A round of upkeep (retention, a disk that has room again). The hub calls it about once a second; it never blocks.
+    fn tick(&self) {}
+
     /// Stops taking submissions, finishes what was taken, and ends cleanly (so that the next start knows). Later
     /// submissions are refused with [`Refusal::Stopped`]. Reads go on.
     fn shutdown(&self) -> BoxFuture<()>;
@@ -130,6 +133,28 @@ pub struct Publish {
     pub ephemeral: bool,
     /// What makes a repetition known.
     pub item: Option<ItemKey>,
+}
+
+impl Publish {
+    /// An event with nothing but text: public, without id and type.
+    pub fn text(topics: Topics, data: impl Into<String>) -> Self {
+        Self::bytes(topics, Bytes::from(data.into()))
+    }
+
+    /// An event whose data may be any bytes; whether they are text is looked up here.
+    pub fn bytes(topics: Topics, data: Bytes) -> Self {
+        Self {
+            topics,
+            private: false,
+            id: None,
+            event: None,
+            retry_ms: None,
+            utf8: std::str::from_utf8(&data).is_ok(),
+            data,
+            ephemeral: false,
+            item: None,
+        }
+    }
 }
 
 /// What became of one operation.
