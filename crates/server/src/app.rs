@@ -36,7 +36,7 @@ impl App {
     pub fn new(config: ServerConfig, hub: Hub) -> Result<Arc<Self>, GateConfigError> {
         let gate = Gate::new(config.gate.clone())?;
         let returns = Returns::new(config.overload_returns_per_s);
-        let connections_max = descriptors::connections(config.connections_max);
+        let connections_max = descriptors::connections_available(config.connections_max);
         let (counters, drain) = (Counters::default(), Drain::default());
         Ok(Arc::new(Self { hub, gate, config, counters, drain, connections_max, returns }))
     }

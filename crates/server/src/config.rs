@@ -51,6 +51,9 @@ pub struct ServerConfig {
     pub body_bytes_max: usize,
     /// Requests at once on one HTTP/2 connection.
     pub h2_streams_max: u32,
+    /// How long a client's system may leave what was sent unacknowledged, or its buffers full, before the
+    /// connection is cut, in milliseconds: a client that vanished or stalls comes back to its cursor. Linux only.
+    pub stall_ms: u32,
     /// How often an HTTP/2 client is asked whether it is still there, in milliseconds.
     pub h2_ping_ms: u64,
     /// Topics whose events are never stored, whatever was declared of them.
@@ -79,6 +82,7 @@ impl Default for ServerConfig {
             body_idle_ms: None,
             body_bytes_max: 8 << 20,
             h2_streams_max: 256,
+            stall_ms: 120_000,
             h2_ping_ms: 30_000,
             ephemeral: Arc::new(Selectors::none()),
             key_window: KeyWindow::default(),

@@ -28,7 +28,7 @@ pub mod server;
 
 pub use app::App;
 pub use config::{Overload, ServerConfig, TlsConfig};
-pub use front::descriptors::raise_descriptor_limit;
+pub use front::descriptors::{connections_available, raise_descriptor_limit};
 pub use front::service::Service;
 pub use gate::{Access, Gate, GateConfig, GateConfigError};
 pub use problem::{Kind, Problem};

@@ -84,6 +84,8 @@ kinds! {
     TOO_LARGE = 413 "too-large" "The atomic request is too large";
     /// The data is not UTF-8 and the topic is not declared binary.
     NOT_TEXT = 415 "not-text" "The data is not text";
+    /// The body has a coding (compression) that nobody here undoes.
+    ENCODED_BODY = 415 "encoded-body" "The body is encoded";
     /// The `Host` is not one of this hub's.
     FOREIGN_HOST = 421 "foreign-host" "The Host is foreign";
     /// Something went wrong inside the hub.

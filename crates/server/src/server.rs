@@ -59,11 +59,13 @@ impl Server {
         let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(ServerError::Tls)?;
         let listeners = config.listen.iter().map(|addr| bind(*addr)).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.map(bind).transpose()?;
+        let app = App::new(config, hub).map_err(ServerError::Gate)?;
+        check_room(&app);
         let addr_of = |listener: &TcpListener| listener.local_addr().map_err(ServerError::Address);
         Ok(Self {
             local_addrs: listeners.iter().map(addr_of).collect::<Result<_, _>>()?,
             admin_addr: admin.as_ref().map(addr_of).transpose()?,
-            app: App::new(config, hub).map_err(ServerError::Gate)?,
+            app,
             tls,
             listeners,
             admin,
@@ -102,6 +104,7 @@ impl Server {
     // Promise: when this returns, no request of this server is under way and the log is closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { app, tls, listeners, admin, extra, .. } = self;
+        let _cut = CutOnDrop(Arc::clone(&app));
         let room = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let (public_room, admin_room) = (room(app.connections_max), room(ADMIN_CONNECTIONS));
         let mut loops = JoinSet::new();
@@ -127,6 +130,27 @@ impl Server {
         _ = timeout(Duration::from_secs(1), public_room.acquire_many(all)).await;
         app.hub.shutdown().await;
         info!("stopped");
+    }
+}
+
+/// If [`Server::run`] is dropped in the middle, its connections do not live on without it.
+struct CutOnDrop(Arc<App>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.drain.advance(Stage::Ended);
+    }
+}
+
+/// Without room beside the streams, a full hub could not even say that it is full.
+fn check_room(app: &App) {
+    let (connections, subscribers) = (app.connections_max, app.hub.limits().subscribers_max);
+    if connections <= subscribers {
+        warn!(
+            connections,
+            subscribers,
+            "fewer connections than subscribers are possible; raise the limit of open files and connections_max, or lower subscribers_max"
+        );
     }
 }
 

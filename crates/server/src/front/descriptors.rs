@@ -26,8 +26,9 @@ fn limit() -> Option<u64> {
     return None;
 }
 
-/// How many connections there may be, of those that are wanted.
-pub(crate) fn connections(wanted: usize) -> usize {
+/// How many connections there may be, of those that are wanted, with the descriptors the process may have now. A
+/// program opens its hub with fewer subscribers than that, so that there is room left to turn others away.
+pub fn connections_available(wanted: usize) -> usize {
     within(wanted, limit())
 }
 
@@ -49,6 +50,6 @@ mod tests {
         assert_eq!(within(500, Some(1_024)), 500);
         assert_eq!(within(500, Some(100)), 50);
         assert_eq!(within(500, Some(0)), 1);
-        assert!(connections(usize::MAX) >= 1);
+        assert!(connections_available(usize::MAX) >= 1);
     }
 }

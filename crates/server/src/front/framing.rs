@@ -140,7 +140,8 @@ impl Framing {
     fn value(&mut self, seen: usize, colon: &mut u8) -> State {
         let name = self.head.name.get(..seen).unwrap_or_default();
         let (length, chunked) = (name == b"content-length", name == b"transfer-encoding");
-        if length && self.head.chunked || chunked && self.head.length.is_some() {
+        // Nor can a body be chunked twice.
+        if self.head.chunked && (length || chunked) || chunked && self.head.length.is_some() {
             // No header name has a NUL in it.
             *colon = 0;
             return State::Done;
@@ -200,6 +201,8 @@ mod tests {
         check(te_last, colon_of(te_last, "Transfer-Encoding"));
         let cl_last = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nHost: a\r\nCONTENT-LENGTH: 5\r\n\r\n";
         check(cl_last, colon_of(cl_last, "CONTENT-LENGTH"));
+        let twice = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n";
+        check(twice, colon_of(twice, "Transfer-Encoding"));
         let bare_lf = "POST / HTTP/1.1\ntransfer-encoding: chunked\nContent-Length: 5\n\n";
         check(bare_lf, colon_of(bare_lf, "Content-Length"));
     }

@@ -11,6 +11,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -59,10 +61,9 @@ impl Service {
             ControlFlow::Continue(cors) => {
                 let who = parts.extensions.get::<Access>().map(|access| access.who.clone());
                 let idle = self.app.config.body_idle_ms.map(Duration::from_millis);
-                let request = Request::from_parts(parts, limit_silence(body, idle));
-                let mut response = match self.routes.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
+                let mut response = match check_codings(&parts) {
+                    Ok(()) => self.route(Request::from_parts(parts, limit_silence(body, idle))).await,
+                    Err(problem) => problem.into_response(),
                 };
                 cors.apply(response.headers_mut());
                 (response, who)
@@ -76,6 +77,27 @@ impl Service {
         }
         response
     }
+
+    async fn route(&self, request: Request<Body>) -> Response {
+        match self.routes.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// A coding that nobody undoes would be taken for data, or for lines that mean nothing.
+fn check_codings(parts: &Parts) -> Result<(), Problem> {
+    for (name, plain) in [(CONTENT_ENCODING, "identity"), (TRANSFER_ENCODING, "chunked")] {
+        let is_plain =
+            |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(plain.as_bytes());
+        if !parts.headers.get_all(&name).iter().all(is_plain) {
+            let detail = format!("send the body as it is: {name} may be {plain:?} or missing");
+            let identity = HeaderValue::from_static("identity");
+            return Err(Problem::new(&problem::ENCODED_BODY, detail).header(ACCEPT_ENCODING, identity));
+        }
+    }
+    Ok(())
 }
 
 impl Handle for Service {

@@ -48,6 +48,36 @@ async fn connections_are_counted_however_they_end() {
     assert_eq!(server.ask("GET /topics/a?format=json", "").await.status, 200);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_stalls_is_cut_and_holds_nothing() {
+    let mut config = config();
+    config.stall_ms = 300;
+    let server = start_with(config, Limits::default(), axum::Router::new());
+    let mut stalled = server.open("GET /topics/a\r\nAccept: text/event-stream").await;
+    read_until(&mut stalled, "\r\n\r\n").await;
+    // More than the buffers of both systems take.
+    let event = "x".repeat(900 << 10);
+    for _ in 0..20 {
+        assert_eq!(server.ask("POST /topics/a", &event).await.status, 200);
+    }
+    eventually("the stalled stream is gone", || server.app.hub.stats().subscribers == 0).await;
+    eventually("its connection too", || server.app.counters.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_takes_its_connections_along() {
+    let server = Server::bind(config(), hub(Limits::default()).0).unwrap();
+    let (addr, app) = (server.local_addrs()[0], std::sync::Arc::clone(server.app()));
+    let run = tokio::spawn(server.run(std::future::pending()));
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(b"GET /topics/a HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    run.abort();
+    eventually("nothing is left", || app.counters.connections() == 0 && app.hub.stats().subscribers == 0)
+        .await;
+}
+
 #[tokio::test]
 async fn a_start_that_cannot_be_says_what_to_do() {
     let bind = |change: &dyn Fn(&mut tidings_server::ServerConfig)| {

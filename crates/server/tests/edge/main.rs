@@ -1,4 +1,5 @@
 //! The edge of a running server, from outside: sockets, TLS, limits, the gate, the admin surface, the end.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod admin;
 mod end;

@@ -78,6 +78,19 @@ async fn keys_decide() {
 }
 
 #[tokio::test]
+async fn encoded_bodies_are_refused_before_they_are_taken_for_data() {
+    let server = start();
+    for header in
+        ["Content-Encoding: gzip", "Content-Encoding: identity, br", "Transfer-Encoding: gzip, chunked"]
+    {
+        let answer = server.ask(&format!("POST /topics/a\r\n{header}"), "").await;
+        assert_eq!((answer.status, answer.problem().as_str()), (415, "encoded-body"), "{header}");
+        assert_eq!(answer.header("accept-encoding"), Some("identity"));
+    }
+    assert_eq!(server.ask("POST /topics/a\r\nContent-Encoding: Identity", "x").await.status, 200);
+}
+
+#[tokio::test]
 async fn other_pages_live_behind_the_gate_too() {
     let page = get(|access: axum::Extension<Access>| async move { format!("{:?}", access.who) });
     let server = start_with(config(), Limits::default(), Router::new().route("/page", page));
