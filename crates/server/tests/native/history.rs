@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tidings_hub::Limits;
 use tidings_server::ServerConfig;
 
-use crate::world::{World, compare};
+use crate::world::World;
 
 #[tokio::test]
 async fn a_page_has_events_and_where_to_go_on() {
@@ -98,20 +98,21 @@ async fn a_long_poll_waits_for_an_event() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!waiting.is_finished());
     world.check("POST /topics/t?event=e\n\nnew", 200, "{}").await;
-    compare(
-        "poll",
-        waiting.await.unwrap(),
-        200,
-        "{\"events\":[{\"id\":\"@3\",\"data\":\"new\"}],\"next\":\"@3\"}",
-    )
-    .await;
+    world
+        .compare(
+            "poll",
+            waiting.await.unwrap(),
+            200,
+            "{\"events\":[{\"id\":\"@3\",\"data\":\"new\"}],\"next\":\"@3\"}",
+        )
+        .await;
     let waiting = tokio::spawn({
         let (world, request) = (world.clone(), format!("{poll}60"));
         async move { world.ask(&request).await }
     });
     world.until("it reads", |world| world.app.hub.subscribers() == 1).await;
     world.check("PUT /topics/t?closed", 200, "{}").await;
-    compare("poll", waiting.await.unwrap(), 200, "{\"events\":[],\"closed\":true}").await;
+    world.compare("poll", waiting.await.unwrap(), 200, "{\"events\":[],\"closed\":true}").await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tidings_hub::Limits;
 use tidings_hub::ports::Refusal;
 use tidings_server::ServerConfig;
 
-use crate::world::{World, compare, only};
+use crate::world::{World, only};
 
 #[tokio::test]
 async fn one_event_is_the_body_verbatim() {
@@ -131,10 +131,10 @@ async fn bytes_that_are_no_text_need_a_binary_topic() {
     let world = World::new();
     let bytes = || Body::new(Full::from(&b"\xff\x00\n"[..]));
     let answer = world.ask_with("POST /topics/t", bytes()).await;
-    compare("bytes", answer, 415, "{\"type\":\"urn:tidings:problem:not-text\",\"topic\":\"t\"}").await;
+    world.compare("bytes", answer, 415, "{\"type\":\"urn:tidings:problem:not-text\",\"topic\":\"t\"}").await;
     world.check("PUT /topics/t\n\n{\"content_type\":\"image/png\"}", 201, "{}").await;
     let answer = world.ask_with("POST /topics/t", bytes()).await;
-    compare("bytes", answer, 200, "{\"count\":1}").await;
+    world.compare("bytes", answer, 200, "{\"count\":1}").await;
     let page = "{\"events\":[{\"data\":\"/wAK\",\"encoding\":\"base64\",\"topic\":\"t\"}]}";
     world.check("GET /topics/t?format=json", 200, page).await;
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidings_hub::{Limits, Selectors};
 use tidings_server::ServerConfig;
 
-use crate::world::{World, compare, only, piecemeal};
+use crate::world::{World, only, piecemeal};
 
 const SSE: &str = "POST /topics/t\nContent-Type: text/event-stream; charset=utf-8";
 const LINES: &str = "POST /topics/t\nContent-Type: Application/X-NDJSON";
@@ -41,7 +41,7 @@ async fn blocks_are_appended_as_they_arrive() {
     }
     drop(sender);
     let told = "{\"first_id\":\"@1\",\"last_id\":\"@4\",\"count\":4,\"held\":0,\"discarded\":true}";
-    compare("sse", publisher.await.unwrap(), 200, told).await;
+    world.compare("sse", publisher.await.unwrap(), 200, told).await;
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_broken_body_leaves_what_was_complete() {
         sender.send(Err(std::io::ErrorKind::ConnectionReset.into())).await.unwrap();
         let answer = world.ask_with(head, body).await;
         let told = format!("{{\"type\":\"urn:tidings:problem:body-broken\",\"count\":{count}}}");
-        compare("broken", answer, 400, &told).await;
+        world.compare("broken", answer, 400, &told).await;
     }
     assert_eq!(kept(&world).await, ["a", "b", "\"d\""]);
 }
@@ -114,7 +114,7 @@ async fn a_body_that_breaks_during_a_submission_loses_nothing_that_arrived() {
     sender.send(Err(std::io::ErrorKind::ConnectionReset.into())).await.unwrap();
     world.until("the break is read", |_| sender.capacity() == sender.max_capacity()).await;
     world.store.go_on();
-    compare("broken", publisher.await.unwrap(), 400, "{\"count\":2,\"last_id\":\"@2\"}").await;
+    world.compare("broken", publisher.await.unwrap(), 400, "{\"count\":2,\"last_id\":\"@2\"}").await;
     assert_eq!(kept(&world).await, ["1", "2"]);
 }
 
@@ -136,7 +136,7 @@ async fn arrivals_during_a_submission_are_the_next_one() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(world.store.submissions(), [1], "one at a time");
     world.store.go_on();
-    compare("lines", publisher.await.unwrap(), 200, "{\"count\":10,\"last_id\":\"@a\"}").await;
+    world.compare("lines", publisher.await.unwrap(), 200, "{\"count\":10,\"last_id\":\"@a\"}").await;
     let submissions = world.store.submissions();
     assert_eq!(submissions.iter().sum::<usize>(), 10);
     assert!(submissions.len() <= 3, "{submissions:?}");
@@ -180,10 +180,10 @@ async fn nothing_follows_a_refusal() {
     world.store.answer_one();
     world.until("the next are submitted", |world| world.store.submissions() == [1, 1, 2]).await;
     world.store.answer_one();
-    compare("close", closer.await.unwrap(), 200, "{}").await;
+    world.compare("close", closer.await.unwrap(), 200, "{}").await;
     world.store.go_on();
     let told = "{\"type\":\"urn:tidings:problem:topic-closed\",\"item\":1,\"count\":1,\"last_id\":\"@1\",\"topic\":\"t\"}";
-    compare("lines", publisher.await.unwrap(), 409, told).await;
+    world.compare("lines", publisher.await.unwrap(), 409, told).await;
     _ = sender.send(Ok(Bytes::from("4\n"))).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(world.store.submissions(), [1, 1, 2]);
@@ -285,5 +285,5 @@ async fn topics_of_a_configured_pattern_are_never_stored() {
     let body = "{\"topic\":\"typing/b\",\"data\":2}\n{\"topic\":[\"typing/b\",\"t\"],\"data\":3}";
     world.check(&format!("POST /events\n\n{body}"), 200, "{\"count\":2}").await;
     stream.check(&["id: @1\ndata: x", "id: @2\ndata: 1", "id: @3\ndata: 2", "id: @4\ndata: 3"]).await;
-    assert_eq!(world.store.stored(), 1, "only the one that also belongs to another topic");
+    assert_eq!(world.store.stored().await, 1, "only the one that also belongs to another topic");
 }

@@ -16,7 +16,7 @@ async fn a_stream_says_what_it_is() {
         ("x-accel-buffering", "no"),
         ("x-content-type-options", "nosniff"),
         ("tidings-resume", "tail"),
-        ("tidings-position", "1.0"),
+        ("tidings-position", &format!("{}0", world.store.prefix())),
     ] {
         assert_eq!(answer.headers()[name], value, "{name}");
     }
@@ -149,7 +149,7 @@ async fn a_closed_topic_ends_its_streams_and_then_says_204() {
     let stream = world.open("GET /topics/t?from=start").await;
     world.check("PUT /topics/t?closed", 200, "{\"closed\":true,\"position\":\"@2\"}").await;
     let text = stream.rest().await;
-    assert!(text.contains("data: one\n\n") && text.ends_with("id: 1.2\n\n"), "{text}");
+    assert!(text.contains("data: one\n\n") && text.ends_with("id: @2\n\n"), "{text}");
     world.check("GET /topics/t\nLast-Event-ID: @2", 204, "Tidings-Position: @2\n").await;
     world.check("GET /topics/t", 204, "Tidings-Position: @2\n").await;
     let again = world.open("GET /topics/t\nLast-Event-ID: @0").await.rest().await;
@@ -266,7 +266,7 @@ async fn a_draining_hub_ends_streams_and_long_polls() {
     world.app.hub.drain(0);
     world.app.hub.tick();
     let text = stream.rest().await;
-    assert!(text.contains("id: 1.0\n\nretry: "), "{text}");
+    assert!(text.contains("id: @0\n\nretry: "), "{text}");
     let text = world.open("GET /topics/t\nAccept: text/event-stream").await.rest().await;
     assert!(text.starts_with("retry: "), "{text}");
     world

@@ -49,7 +49,7 @@ async fn a_declaration_is_made_changed_and_kept() {
         .check("PUT /topics/u\n\n{\"ephemeral\":true}", 201, "{\"ephemeral\":true,\"position\":\"@3\"}")
         .await;
     world.check("POST /topics/u\n\nx", 200, "{}").await;
-    assert_eq!(world.store.stored(), 0);
+    assert_eq!(world.store.stored().await, 0);
 }
 
 #[tokio::test]

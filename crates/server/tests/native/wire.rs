@@ -48,13 +48,11 @@ impl Served {
 
     async fn until_stored(&self, count: usize) {
         let all = async {
-            while self.store.stored() < count {
+            while self.store.stored().await < count {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, all)
-            .await
-            .unwrap_or_else(|_| panic!("{} stored", self.store.stored()));
+        tokio::time::timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("never {count} stored"));
     }
 }
 
@@ -97,21 +95,22 @@ async fn a_cut_connection_leaves_what_was_complete() {
     socket.set_zero_linger().unwrap();
     drop(socket);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(served.store.stored(), 5, "no line that had no end");
+    assert_eq!(served.store.stored().await, 5, "no line that had no end");
 }
 
 #[tokio::test]
 async fn events_stream_through() {
     let served = serve();
+    let at = served.store.prefix();
     let mut reader =
         served.send("GET /topics/t HTTP/1.1\nHost: localhost\nAccept: text/event-stream\n\n").await;
-    let head = read_until(&mut reader, "id: 1.0\n\n").await;
+    let head = read_until(&mut reader, &format!("id: {at}0\n\n")).await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     let mut publisher = served.send(CHUNKED).await;
     publisher.write_all(b"4\r\n\"1\"\n\r\n").await.unwrap();
-    read_until(&mut reader, "id: 1.1\ndata: \"1\"\n\n").await;
+    read_until(&mut reader, &format!("id: {at}1\ndata: \"1\"\n\n")).await;
     publisher.write_all(b"3\r\n\"2\"\r\n0\r\n\r\n").await.unwrap();
-    read_until(&mut reader, "id: 1.2\ndata: \"2\"\n\n").await;
+    read_until(&mut reader, &format!("id: {at}2\ndata: \"2\"\n\n")).await;
     let answer = read_until(&mut publisher, "}\n").await;
     assert!(answer.contains("\"count\":2,\"held\":0"), "{answer}");
 }
@@ -124,8 +123,9 @@ async fn a_shutdown_answers_streamed_bodies_with_what_they_have() {
     served.until_stored(1).await;
     served.shutdown.send(()).unwrap();
     let answer = read_until(&mut publisher, "}\n").await;
+    let last = format!("\"last_id\":\"{}1\"", served.store.prefix());
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("problem:stopping") && answer.contains("\"last_id\":\"1.1\""), "{answer}");
+    assert!(answer.contains("problem:stopping") && answer.contains(&last), "{answer}");
     tokio::time::timeout(PATIENCE, served.done).await.expect("an end in time").unwrap();
-    assert_eq!(served.store.stored(), 1);
+    assert_eq!(served.store.stored().await, 1);
 }

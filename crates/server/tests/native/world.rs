@@ -56,7 +56,7 @@ impl World {
 
     /// The same with a body of its own.
     pub(crate) async fn ask_with(&self, head: &str, body: Body) -> Response {
-        let head = head.replace('@', "1.");
+        let head = head.replace('@', &self.store.prefix());
         let mut lines = head.lines();
         let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(target);
@@ -79,8 +79,43 @@ impl World {
         let (world, request, expected) = (self.clone(), request.to_owned(), expected.to_owned());
         async move {
             let answer = world.ask(&request).await;
-            compare(&format!("{request}\nat {caller}"), answer, status, &expected).await
+            world.compare(&format!("{request}\nat {caller}"), answer, status, &expected).await
         }
+    }
+
+    /// Compares an answer; gives its JSON, or `null`.
+    pub(crate) async fn compare(&self, what: &str, answer: Response, status: u16, expected: &str) -> Value {
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let prefix = self.store.prefix();
+        let text = String::from_utf8_lossy(&body).replace(&prefix, "@");
+        assert_eq!(parts.status.as_u16(), status, "{what}\n{text}");
+        let header = |name: &str| {
+            let values: Vec<_> = parts.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+            String::from_utf8_lossy(&values.join(&b", "[..])).replace(&prefix, "@")
+        };
+        // What holds for every answer.
+        assert_eq!(header("cache-control"), "no-store", "{what}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
+        let mut rest = expected;
+        while let Some((line, after)) = rest.split_once('\n').or((!rest.is_empty()).then_some((rest, "")))
+            && let Some((name, value)) = line.split_once(": ")
+            && !line.starts_with('{')
+        {
+            assert_eq!(header(name), value, "{what}\n{name}");
+            rest = after;
+        }
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
+        if status >= 400 {
+            assert_eq!(header("content-type"), "application/problem+json", "{what}");
+            assert_eq!(json["status"], status, "{what}");
+            assert!(json["detail"].as_str().is_some_and(|detail| detail.len() > 15), "{what}\n{text}");
+        }
+        match serde_json::from_str::<Value>(rest) {
+            Ok(expected) => assert_within(&expected, &json, what),
+            Err(_) => assert_eq!(text, rest, "{what}"),
+        }
+        json
     }
 
     /// Opens a stream.
@@ -91,7 +126,7 @@ impl World {
             let answer = world.ask(&request).await;
             assert_eq!(answer.status(), 200, "{request}");
             assert_eq!(answer.headers()["content-type"], "text/event-stream", "{request}");
-            Stream { body: answer.into_body(), text: String::new() }
+            Stream { body: answer.into_body(), text: String::new(), prefix: world.store.prefix() }
         }
     }
 
@@ -111,41 +146,6 @@ impl World {
         };
         tokio::time::timeout(PATIENCE, all).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
-}
-
-/// Compares an answer; gives its JSON, or `null`.
-pub(crate) async fn compare(what: &str, answer: Response, status: u16, expected: &str) -> Value {
-    let (parts, body) = answer.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    let text = String::from_utf8_lossy(&body).replace("\"1.", "\"@");
-    assert_eq!(parts.status.as_u16(), status, "{what}\n{text}");
-    let header = |name: &str| {
-        let values: Vec<_> = parts.headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
-        let text = String::from_utf8_lossy(&values.join(&b", "[..])).into_owned();
-        text.strip_prefix("1.").map_or(text.clone(), |position| format!("@{position}"))
-    };
-    // What holds for every answer.
-    assert_eq!(header("cache-control"), "no-store", "{what}");
-    assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
-    let mut rest = expected;
-    while let Some((line, after)) = rest.split_once('\n').or((!rest.is_empty()).then_some((rest, "")))
-        && let Some((name, value)) = line.split_once(": ")
-        && !line.starts_with('{')
-    {
-        assert_eq!(header(name), value, "{what}\n{name}");
-        rest = after;
-    }
-    let json: Value = serde_json::from_str(&text).unwrap_or_default();
-    if status >= 400 {
-        assert_eq!(header("content-type"), "application/problem+json", "{what}");
-        assert_eq!(json["status"], status, "{what}");
-        assert!(json["detail"].as_str().is_some_and(|detail| detail.len() > 15), "{what}\n{text}");
-    }
-    match serde_json::from_str::<Value>(rest) {
-        Ok(expected) => assert_within(&expected, &json, what),
-        Err(_) => assert_eq!(text, rest, "{what}"),
-    }
-    json
 }
 
 fn assert_within(expected: &Value, found: &Value, what: &str) {
@@ -170,6 +170,7 @@ fn assert_within(expected: &Value, found: &Value, what: &str) {
 pub(crate) struct Stream {
     body: Body,
     text: String,
+    prefix: String,
 }
 
 impl Stream {
@@ -178,7 +179,7 @@ impl Stream {
         let mut blocks = Vec::new();
         while blocks.len() < count {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
-                blocks.push(block.replace("id: 1.", "id: @").replace("\"1.", "\"@"));
+                blocks.push(block.replace(&self.prefix, "@"));
                 self.text = rest.to_owned();
                 continue;
             }
@@ -199,7 +200,7 @@ impl Stream {
     pub(crate) async fn rest(mut self) -> String {
         let rest = tokio::time::timeout(PATIENCE, self.body.collect()).await.expect("an end in time");
         self.text.push_str(std::str::from_utf8(&rest.unwrap().to_bytes()).unwrap());
-        self.text
+        self.text.replace(&self.prefix, "@")
     }
 }
 
