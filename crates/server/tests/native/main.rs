@@ -1,4 +1,5 @@
 //! The native surface over a real hub: what each request is answered, good and bad.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod history;
 mod publish;

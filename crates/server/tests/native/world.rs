@@ -98,7 +98,8 @@ impl World {
         assert_eq!(header("cache-control"), "no-store", "{what}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
         let mut rest = expected;
-        while let Some((line, after)) = rest.split_once('\n').or((!rest.is_empty()).then_some((rest, "")))
+        while let Some((line, after)) =
+            rest.split_once('\n').or_else(|| (!rest.is_empty()).then_some((rest, "")))
             && let Some((name, value)) = line.split_once(": ")
             && !line.starts_with('{')
         {
