@@ -109,7 +109,6 @@ async fn what_is_wrong_is_said() {
         ("POST /topics/a?retry=5s\n\nx", 400, "invalid-event", ",\"field\":\"retry\""),
         ("POST /topics/a?retry=-1\n\nx", 400, "invalid-event", ",\"field\":\"retry\""),
         ("POST /topics/a?private=yes\n\nx", 400, "invalid-parameter", ",\"parameter\":\"private\""),
-        ("POST /topics/a\nContent-Encoding: gzip\n\nx", 400, "invalid-parameter", ""),
         ("POST /topics/a\nIdempotency-Key: a b\n\nx", 400, "invalid-parameter", ""),
         ("POST /topics/a\nIdempotency-Key: \n\nx", 400, "invalid-parameter", ""),
         (&format!("POST /topics/a\nIdempotency-Key: {long}\n\nx"), 400, "invalid-parameter", ""),
@@ -122,7 +121,7 @@ async fn what_is_wrong_is_said() {
     let hint = world.check("POST /topics/a?privte\n\nx", 400, "{}").await;
     assert!(hint["detail"].as_str().unwrap().contains("private"), "{hint}");
     world.check(&format!("POST /topics/a\n\n{}", "x".repeat(64)), 200, "{}").await;
-    world.check("POST /topics/a?access_token=secret\nContent-Encoding: identity\n\nx", 200, "{}").await;
+    world.check("POST /topics/a?access_token=secret\n\nx", 200, "{}").await;
     assert_eq!(world.store.submissions(), [1, 1, 1], "nothing that was refused reached the store");
 }
 

@@ -12,7 +12,6 @@ use super::ack::{Sent, Tally};
 use super::ingest::ingest;
 use super::items::{Ending, Items, RoutedLines};
 use super::params::Query;
-use super::publish::check_not_encoded;
 use super::{body, key};
 use crate::app::App;
 use crate::gate::Access;
@@ -31,7 +30,6 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    check_not_encoded(&parts.headers)?;
     let key = key::of_request(&parts.headers, access, "events")?;
     let event_bytes_max = app.hub.limits().event_bytes_max;
     let lines = RoutedLines::new(access.clone(), Arc::clone(&app.config.ephemeral), event_bytes_max);

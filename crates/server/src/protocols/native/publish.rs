@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, request::Parts};
 use tidings_hub::ItemKey;
 use tidings_hub::ports::{Op, Submission};
@@ -45,7 +45,7 @@ pub(super) async fn publish(
     let topic = path::topic(parts.uri.path(), &query)?;
     access.may_publish(&topic)?;
     let key = key::of_request(&parts.headers, access, &format!("topics/{topic}"))?;
-    let kind = kind(&parts.headers)?;
+    let kind = kind(&parts.headers);
     let id = query.id()?;
     if id.is_some() && kind != Kind::One {
         let detail = "an id names one event; give the events of a stream their own and leave out ?id=";
@@ -78,28 +78,12 @@ pub(super) async fn publish(
     Ok(tally.answer_one(app, with_key))
 }
 
-/// Refuses a body that would have to be decompressed: kept as it is, its readers could not tell what it is.
-///
-/// # Errors
-/// `invalid-parameter`.
-pub(super) fn check_not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
-    let encoded = |value: &http::HeaderValue| {
-        !value.as_bytes().is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity")
-    };
-    if headers.get_all(CONTENT_ENCODING).iter().any(encoded) {
-        let detail = "send the body without a Content-Encoding; compressed bodies are not taken";
-        return Err(params::invalid("Content-Encoding", detail));
-    }
-    Ok(())
-}
-
-fn kind(headers: &HeaderMap) -> Result<Kind, Problem> {
-    check_not_encoded(headers)?;
+fn kind(headers: &HeaderMap) -> Kind {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = value.split(';').next().unwrap_or("").trim();
-    Ok(match () {
+    match () {
         () if essence.eq_ignore_ascii_case("text/event-stream") => Kind::Blocks,
         () if essence.eq_ignore_ascii_case("application/x-ndjson") => Kind::Lines,
         () => Kind::One,
-    })
+    }
 }
