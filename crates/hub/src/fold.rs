@@ -123,7 +123,9 @@ impl Fold {
                 What::Control(Control::Close) => self.topic(topic, record.seq).closed = Some(record.seq),
                 What::Control(Control::Delete) => {
                     // Up to its last event, not to here: who has seen that one missed nothing.
-                    let state = self.topics.entry(topic.clone()).or_default();
+                    // One that was forgotten (a replay over what retention removed) may have lost events before.
+                    let new = || TopicState { trimmed: self.forgotten, ..TopicState::default() };
+                    let state = self.topics.entry(topic.clone()).or_insert_with(new);
                     // What was never stored is not counted in `last`.
                     let last = if state.is_ephemeral() { record.seq } else { state.last };
                     let trimmed = state.trimmed.max(last);
@@ -273,8 +275,11 @@ mod tests {
         assert_eq!(fold.lost_through(&set("a"), Seq(3)), Seq(5));
         assert_eq!(fold.lost_through(&set("*"), Seq(3)), Seq(5));
         assert_eq!(fold.lost_through(&set("a"), Seq(5)), Seq::ZERO);
+        let mut replayed = fold.clone();
         fold.apply(&event(100, "a"));
         assert_eq!(fold.lost_through(&set("a"), Seq(3)), Seq(5), "also when it came back");
+        replayed.apply(&control(100, "a", Control::Delete));
+        assert_eq!(replayed.lost_through(&set("a"), Seq(3)), Seq(5), "also when it is deleted once more");
     }
 
     #[test]
