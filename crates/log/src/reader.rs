@@ -126,7 +126,10 @@ impl Collect<'_> {
         }
         let mut threads = Vec::new();
         for name in &names {
-            threads.push((self.shared.trimmed(name), self.shared.entries(segment, table, name)?));
+            let Some(entries) = self.shared.entries(segment, table, name)? else {
+                return self.walk(&source, None, from, last);
+            };
+            threads.push((self.shared.trimmed(name), entries));
         }
         self.follow(&source, from, |from, cap| {
             let parts =

@@ -277,7 +277,7 @@ fn entries(shared: &Shared, segment: &Segment, topic: &str, from: Seq) -> Result
         }
         Segment::Sealed(sealed) => {
             let Some(table) = shared.table(sealed)? else { return Ok(Vec::new()) };
-            let entries = shared.entries(sealed, &table, topic)?;
+            let entries = shared.entries(sealed, &table, topic)?.unwrap_or_default();
             Ok(within(&entries, sealed.facts.base, from, all).to_vec())
         }
     }

@@ -16,7 +16,7 @@ use tidings_hub::{Record, Seq, TopicName};
 use crate::cache::Lru;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Trouble;
-use crate::index::{Builder, Entry, Table};
+use crate::index::{Builder, Entry, Row, Table};
 use crate::segment::{INDEX, LOG, Scan, Sealed, Step, file_name, read_header};
 
 /// Sealed segments and sidecars whose files are kept open.
@@ -227,32 +227,40 @@ impl Shared {
         }
     }
 
-    /// A topic's entries in a sealed segment.
+    /// A topic's entries in a sealed segment; `None` if its sidecar is damaged and cannot be made anew.
     pub(crate) fn entries(
         &self,
         segment: &SealedSegment,
         table: &Table,
         topic: &str,
-    ) -> Result<Arc<Vec<Entry>>, Trouble> {
+    ) -> Result<Option<Arc<Vec<Entry>>>, Trouble> {
         let base = segment.facts.base;
-        let Some((number, row)) = table.row(topic) else { return Ok(Arc::default()) };
+        let Some((number, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
         if let Some(entries) = self.caches.lock().entries.get(&(base, number)) {
-            return Ok(entries);
+            return Ok(Some(entries));
         }
-        let name = file_name(base, INDEX);
-        let Some(file) = self.file(&name)? else { return Ok(Arc::default()) };
-        let read = table.entries(&*file, row).map_err(Trouble::io("reading", self.disk.place(&name)))?;
-        let Some(entries) = read else {
-            // The table was whole when it was loaded. Away with the sidecar; the next reader makes a new one.
-            _ = self.disk.unlink(&name);
-            self.forget(base);
-            let found = "an index is damaged; it is removed and made anew by the next read";
-            return Err(Trouble::damaged(self.disk.place(&name), 0, found));
+        let entries = match self.load_entries(base, table, row)? {
+            Some(entries) => entries,
+            None => {
+                // Its table had been whole. Away with it; the new one has the same rows.
+                self.forget(base);
+                _ = self.disk.unlink(&file_name(base, INDEX));
+                let Some(table) = self.table(segment)? else { return Ok(None) };
+                let Some((_, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
+                let Some(entries) = self.load_entries(base, &table, row)? else { return Ok(None) };
+                entries
+            }
         };
         let entries = Arc::new(entries);
         let cost = entries.len() * size_of::<Entry>() + 128;
         self.caches.lock().entries.put((base, number), Arc::clone(&entries), cost);
-        Ok(entries)
+        Ok(Some(entries))
+    }
+
+    fn load_entries(&self, base: Seq, table: &Table, row: &Row) -> Result<Option<Vec<Entry>>, Trouble> {
+        let name = file_name(base, INDEX);
+        let Some(file) = self.file(&name)? else { return Ok(None) };
+        table.entries(&*file, row).map_err(Trouble::io("reading", self.disk.place(&name)))
     }
 }
 

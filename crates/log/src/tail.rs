@@ -99,6 +99,11 @@ impl Tail {
         self.end
     }
 
+    /// Whether no batch was written yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end <= SEGMENT_HEADER_BYTES as u64
+    }
+
     pub(crate) fn last(&self) -> Seq {
         self.last
     }

@@ -276,8 +276,14 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         self.tail.sync(&*shared.disk)?;
         self.checkpoint();
-        let base = self.tail.segment.base;
-        self.meta.clean = Some(Clean { head: self.judge.last(), base, bytes: self.tail.end() });
+        // A start removes a last segment without a batch; if that start is broken off, the next one must not
+        // miss it.
+        let catalog = shared.catalog.read();
+        let before = catalog.sealed.back().filter(|_| self.tail.is_empty()).cloned();
+        let (base, bytes) =
+            before.map_or((self.tail.segment.base, self.tail.end()), |it| (it.facts.base, it.facts.bytes));
+        drop(catalog);
+        self.meta.clean = Some(Clean { head: self.judge.last(), base, bytes });
         self.meta.store(&*shared.disk).map_err(|trouble| Failure::Failed(trouble.to_string()))
     }
 }

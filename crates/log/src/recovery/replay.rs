@@ -1,5 +1,6 @@
 //! The replay: from a checkpoint and the batches behind it to the state at the end of the log.
 
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -10,13 +11,14 @@ use tidings_hub::{Record, Seq};
 
 use super::survey::{Found, Survey};
 use super::{Cure, Stop};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Damage, Trouble};
 use crate::index::Builder;
 use crate::meta::Meta;
 use crate::segment::{Batch, Scan, Step};
 use crate::shared::{ActiveIndex, ActiveSegment};
 use crate::tail::Tail;
+use crate::wire::index;
 
 /// The state at the end of the log.
 pub(crate) struct Replayed {
@@ -166,14 +168,15 @@ fn scan_last(disk: &dyn Disk, found: &Found, synced: u64, state: &mut State) -> 
     let base = found.header.base;
     let file = disk.open(&found.name).map_err(doing("opening"))?;
     let mut scan = Scan::new(&*file, found.len, &found.header, found.crc);
-    let mut index = Builder::new(base);
-    let mut last = base.prev();
+    let mut builder = Builder::new(base);
+    let (mut last, mut proven) = (base.prev(), synced);
     loop {
         match scan.next().map_err(doing("reading"))? {
             Step::Batch(batch) => {
                 state.take(&batch);
+                proven = proven.max(batch.header.durable_through);
                 for (record, at) in &batch.records {
-                    index.push(record, *at);
+                    builder.push(record, *at);
                     last = record.seq;
                 }
             }
@@ -197,11 +200,28 @@ fn scan_last(disk: &dyn Disk, found: &Found, synced: u64, state: &mut State) -> 
     if found.len > end {
         file.truncate(end).map_err(doing("cutting"))?;
     }
-    // What a killed process had written may be in the system's memory only.
+    rewrite(&*file, proven.min(end), end).map_err(doing("writing"))?;
     file.sync_data().map_err(doing("syncing"))?;
-    let inner = RwLock::new(ActiveIndex { index, end, last });
+    let inner = RwLock::new(ActiveIndex { index: builder, end, last });
     let segment = Arc::new(ActiveSegment { base, salt: found.header.salt, file, inner });
     Ok((Tail::new(segment, chain), last))
+}
+
+/// What a killed process had written may be in the system's memory only; and if its sync had failed, the system
+/// may hold it for written, so that a sync alone would do nothing. Written once more, it is synced indeed.
+fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut piece = vec![0; index(to - from).min(1 << 20)];
+    let mut at = from;
+    while at < to {
+        let len = index(to - at).min(piece.len());
+        let count = read_up_to(file, at, piece.get_mut(..len).unwrap_or_default())?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, piece.get(..count).unwrap_or_default())?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 /// Checkpoints and the clean end tell how far the log reached at least.

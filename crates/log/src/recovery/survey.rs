@@ -161,8 +161,8 @@ impl Survey {
         let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
         let has_batch = |found: &Found| found.len > SEGMENT_HEADER_BYTES as u64;
         let live = || self.segments.iter().filter(|found| found.header.base >= oldest);
-        let kept_base =
-            live().rfind(|found| has_batch(found)).or(live().next_back()).or(self.segments.last());
+        let last = || live().next_back().or_else(|| self.segments.last());
+        let kept_base = live().rfind(|found| has_batch(found)).or_else(last);
         let kept_base = kept_base.map(|found| found.header.base);
         let mut kept = Vec::new();
         for found in std::mem::take(&mut self.segments) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tidings_hub::fold::Fold;
 use tidings_hub::ports::{
     Batch, Clock, Health, Log, LogError, Op, Outcome, Page, Publish, Refusal, SeqRange, Sink, Submission,
     Want,
@@ -52,6 +53,7 @@ pub struct Told(Arc<Mutex<ToldInner>>);
 #[derive(Default)]
 pub struct ToldInner {
     pub records: Vec<Record>,
+    pub fold: Fold,
     pub trimmed: Vec<tidings_hub::ports::Trimmed>,
     pub health: Vec<Health>,
 }
@@ -65,7 +67,11 @@ impl Told {
 impl Sink for Told {
     fn commit(&mut self, batch: Batch) {
         self.with(|told| {
-            told.trimmed.extend(batch.trimmed);
+            if let Some(trimmed) = batch.trimmed {
+                told.fold.trim(&trimmed);
+                told.trimmed.push(trimmed);
+            }
+            batch.records.iter().for_each(|record| told.fold.apply(record));
             told.records.extend(batch.records);
         });
     }
@@ -92,7 +98,8 @@ impl Manual {
     pub fn open(disk: impl Disk, clock: &Arc<TestClock>, config: LogConfig) -> Result<Self, OpenError> {
         let (log, pump) = EmbeddedLog::open_manual(Arc::new(disk), clock.clone(), config)?;
         let told = Told::default();
-        log.attach(Box::new(told.clone())).unwrap();
+        let snapshot = log.attach(Box::new(told.clone())).unwrap();
+        told.with(|told| told.fold = snapshot.fold);
         Ok(Self { log, pump: Some(pump), told, clock: Arc::clone(clock) })
     }
 
@@ -122,6 +129,11 @@ impl Manual {
         self.done(publish(topic, data))
     }
 
+    /// The fold as a hub that was attached from the start on would have it.
+    pub fn fold(&self) -> Fold {
+        self.told.with(|told| told.fold.clone())
+    }
+
     pub fn tick(&mut self) {
         self.log.tick();
         self.pump();
@@ -138,25 +150,34 @@ impl Manual {
     }
 
     /// All events that a pattern selects, page by page.
-    pub fn all(&self, selector: &str) -> Vec<Record> {
+    pub fn try_all(&self, selector: &str) -> Result<Vec<Record>, LogError> {
         let mut records = Vec::new();
         let mut from = 1;
         loop {
-            let page = self.page(topics(selector), from, 700).unwrap();
+            let page = self.page(topics(selector), from, 700)?;
             records.extend(page.records);
             assert!(page.through.0 >= from || page.through >= self.log.bounds().head, "a page gets on");
             if page.through >= self.log.bounds().head {
-                return records;
+                return Ok(records);
             }
             from = page.through.0 + 1;
         }
     }
 
+    /// The same, where nothing can go wrong.
+    pub fn all(&self, selector: &str) -> Vec<Record> {
+        self.try_all(selector).unwrap()
+    }
+
     /// The data of all events that a pattern selects.
     pub fn data(&self, selector: &str) -> Vec<String> {
-        let text = |r: &Record| String::from_utf8(r.event().unwrap().data.to_vec()).unwrap();
         self.all(selector).iter().map(text).collect()
     }
+}
+
+/// An event's data; nothing for a control record.
+pub fn text(record: &Record) -> String {
+    record.event().map_or_else(String::new, |event| String::from_utf8(event.data.to_vec()).unwrap())
 }
 
 /// The answer of a future that must be there.

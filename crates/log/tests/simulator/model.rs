@@ -1,0 +1,237 @@
+//! What must be true of the log, kept beside it in the plainest way.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidings_hub::fold::Fold;
+use tidings_hub::ports::Bounds;
+use tidings_hub::{Epoch, Record, Selectors, Seq};
+
+use super::common::{text, topic};
+
+/// A submission as the world made it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) atomic: bool,
+    pub(crate) deeds: Vec<Deed>,
+}
+
+/// An operation as the world made it. Controls come in one atomic submission with an event to `marker`, which
+/// tells after a crash whether they happened.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    Event { topics: Vec<&'static str>, data: String, key: Option<(String, u64)>, ephemeral: bool },
+    Close(&'static str),
+    Delete(&'static str),
+    Trim(&'static str, Seq),
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    topics: Vec<&'static str>,
+    data: String,
+}
+
+#[derive(Default)]
+pub(crate) struct Model {
+    /// All that was acked and stored, or was found after a crash, in order.
+    deeds: BTreeMap<Seq, Deed>,
+    /// The events among them.
+    events: BTreeMap<Seq, Event>,
+    /// Every position that anybody saw, and what it meant.
+    seen: HashMap<(Epoch, Seq), String>,
+    gone_through: HashMap<&'static str, Seq>,
+    /// Where topics were closed. One that has no history left may be forgotten.
+    pub(crate) closed: HashMap<&'static str, Seq>,
+    /// The oldest place that is kept.
+    pub(crate) oldest: Seq,
+    pub(crate) keys: HashMap<String, u64>,
+    /// What may or may not have happened.
+    open: Vec<Wish>,
+    pub(crate) acked: u64,
+}
+
+type Checked = Result<(), String>;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Model {
+    /// The sink was told a record.
+    pub(crate) fn see(&mut self, epoch: Epoch, record: &Record) -> Checked {
+        let data = text(record);
+        let earlier = self.seen.insert((epoch, record.seq), data.clone());
+        ensure(earlier.is_none(), || {
+            format!("{epoch:?} {:?} was {earlier:?} and is now {data:?}", record.seq)
+        })
+    }
+
+    /// An operation was acked.
+    pub(crate) fn ack(&mut self, deed: &Deed, seq: Seq) -> Checked {
+        self.acked += 1;
+        self.apply(deed, seq)
+    }
+
+    fn apply(&mut self, deed: &Deed, seq: Seq) -> Checked {
+        if !matches!(deed, Deed::Event { ephemeral: true, .. }) {
+            self.deeds.insert(seq, deed.clone());
+        }
+        match deed {
+            Deed::Event { topics, data, key, ephemeral } => {
+                let closed =
+                    topics.iter().find(|topic| self.closed.get(*topic).is_some_and(|at| *at >= self.oldest));
+                ensure(closed.is_none(), || format!("{data} was accepted by a closed topic: {closed:?}"))?;
+                if let Some((key, index)) = key {
+                    let count = self.keys.insert(key.clone(), index + 1).unwrap_or(0);
+                    ensure(count == *index, || format!("item {index} of {key} was accepted at {count}"))?;
+                }
+                if !ephemeral {
+                    self.events.insert(seq, Event { topics: topics.clone(), data: data.clone() });
+                }
+            }
+            // Closing what is closed changes nothing.
+            Deed::Close(topic) => _ = self.closed.entry(topic).or_insert(seq),
+            Deed::Delete(topic) => {
+                self.closed.remove(topic);
+                self.gone_through.insert(topic, seq);
+            }
+            Deed::Trim(topic, through) => {
+                let gone = self.gone_through.entry(topic).or_default();
+                *gone = (*gone).max(*through);
+            }
+        }
+        Ok(())
+    }
+
+    /// More of a key is held than was known (its events were deleted before anybody looked).
+    pub(crate) fn hold(&mut self, deed: &Deed, count: u64) {
+        if let Deed::Event { key: Some((key, _)), .. } = deed {
+            self.keys.insert(key.clone(), count);
+        }
+    }
+
+    /// It is not known what became of a submission.
+    pub(crate) fn doubt(&mut self, wish: Wish) {
+        self.open.push(wish);
+    }
+
+    pub(crate) fn stored_places(&self) -> Vec<Seq> {
+        self.events.keys().copied().collect()
+    }
+
+    fn is_there(&self, seq: Seq, event: &Event, oldest: Seq) -> bool {
+        let alive = |topic: &&str| self.gone_through.get(topic).is_none_or(|gone| *gone < seq);
+        seq >= oldest && event.topics.iter().any(alive)
+    }
+
+    /// After a start: settles what was in doubt by what is found, and checks all that must hold. In `os` mode a
+    /// loss of power may have taken the newest events.
+    pub(crate) fn meet(&mut self, found: &[Record], bounds: &Bounds, may_lose_tail: bool) -> Checked {
+        self.oldest = bounds.oldest;
+        ensure(found.is_sorted_by(|a, b| a.seq < b.seq), || "places do not rise".into())?;
+        self.settle_doubts(found)?;
+        if may_lose_tail {
+            // Controls are followed by an event that is never deleted, so the last event found tells the end.
+            let last = found.last().map_or(Seq::ZERO, |record| record.seq);
+            let mut deeds = std::mem::take(&mut self.deeds);
+            deeds.retain(|seq, _| *seq <= last);
+            (self.events, self.closed, self.gone_through, self.keys) = Default::default();
+            for (seq, deed) in deeds {
+                self.apply(&deed, seq)?;
+            }
+        }
+        self.check(found, bounds)?;
+        for ((epoch, seq), data) in &self.seen {
+            let end = bounds.epochs.end_of(*epoch).ok_or_else(|| format!("{epoch:?} is forgotten"))?;
+            if end.is_some_and(|end| *seq >= end) {
+                continue; // void
+            }
+            ensure(*seq <= bounds.head, || format!("{data} was seen at {seq:?}, past the head"))?;
+            let now = found.iter().find(|record| record.seq == *seq);
+            let other = now.filter(|record| text(record) != *data);
+            ensure(other.is_none(), || format!("{seq:?} was {data}, and is now {other:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Exactly what should be found is found.
+    pub(crate) fn check(&self, found: &[Record], bounds: &Bounds) -> Checked {
+        let there: BTreeMap<Seq, &Record> = found.iter().map(|record| (record.seq, record)).collect();
+        for (seq, event) in &self.events {
+            match there.get(seq) {
+                None if self.is_there(*seq, event, bounds.oldest) => {
+                    return Err(format!("{} at {seq:?} is lost (oldest {:?})", event.data, bounds.oldest));
+                }
+                Some(record) if text(record) != event.data => {
+                    return Err(format!("{seq:?} was {} and is {}", event.data, text(record)));
+                }
+                Some(_) if !self.is_there(*seq, event, bounds.oldest) => {
+                    return Err(format!("{} at {seq:?} is back", event.data));
+                }
+                _ => {}
+            }
+        }
+        let unknown = found.iter().find(|record| !self.events.contains_key(&record.seq));
+        ensure(unknown.is_none(), || format!("nobody published {unknown:?}"))
+    }
+
+    /// What a topic's readers should find.
+    pub(crate) fn of_topic(&self, name: &str, bounds: &Bounds) -> Vec<String> {
+        let gone = self.gone_through.get(name).copied().unwrap_or_default();
+        let events = self.events.range(bounds.oldest.max(gone.next())..);
+        events
+            .filter(|(_, event)| event.topics.contains(&name))
+            .map(|(_, event)| event.data.clone())
+            .collect()
+    }
+
+    /// Whoever missed an event is told a gap.
+    pub(crate) fn check_gaps(&self, fold: &Fold, bounds: &Bounds) -> Checked {
+        for (seq, event) in &self.events {
+            for name in &event.topics {
+                let gone = self.gone_through.get(name).copied().unwrap_or_default();
+                if *seq < bounds.oldest || *seq <= gone {
+                    let lost = fold.lost_through(&Selectors::one(topic(name)), Seq::ZERO);
+                    ensure(lost >= *seq, || {
+                        format!(
+                            "{name} lost {seq:?} and tells a gap to {lost:?} only; oldest {:?}, gone {gone:?}, {:?}",
+                            bounds.oldest,
+                            fold.get(name)
+                        )
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_doubts(&mut self, found: &[Record]) -> Checked {
+        let place: HashMap<String, Seq> = found.iter().map(|record| (text(record), record.seq)).collect();
+        for wish in std::mem::take(&mut self.open) {
+            let mark = wish.deeds.iter().find_map(|deed| match deed {
+                Deed::Event { data, .. } => place.get(data).copied(),
+                _ => None,
+            });
+            let Some(mark) = mark else { continue };
+            for (at, deed) in wish.deeds.iter().enumerate() {
+                let seq = match deed {
+                    Deed::Event { data, .. } => match place.get(data) {
+                        Some(seq) => *seq,
+                        // Hidden by a deletion in the same round, or refused, or never stored.
+                        None => continue,
+                    },
+                    _ => Seq(mark.0 - (wish.deeds.len() - 1 - at) as u64),
+                };
+                self.apply(deed, seq)?;
+            }
+            let events = wish.deeds.iter().filter_map(|deed| match deed {
+                Deed::Event { data, ephemeral: false, .. } => Some(place.contains_key(data)),
+                _ => None,
+            });
+            let events: Vec<bool> = events.collect();
+            let is_half = wish.atomic && events.contains(&true) && events.contains(&false);
+            ensure(!is_half, || format!("an atomic submission is there in part: {wish:?}"))?;
+        }
+        Ok(())
+    }
+}

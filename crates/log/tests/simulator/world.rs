@@ -1,0 +1,371 @@
+//! The world that a seed makes: what is asked of the log, and what happens to it.
+
+use std::io;
+use std::sync::Arc;
+
+use tidings_hub::ports::{Durability, Health, Log, Op, Outcome, Refusal, SeqRange, Submission};
+use tidings_hub::{ItemKey, Record, Seq};
+use tidings_log::{LogConfig, OpenError};
+use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
+
+use super::common::{Manual, TestClock, config, event, now, text, topic};
+use super::model::{Deed, Model, Wish};
+
+const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/3"];
+
+pub(crate) struct World {
+    random: Random,
+    disk: SimDisk,
+    clock: Arc<TestClock>,
+    config: LogConfig,
+    model: Model,
+    log: Option<Manual>,
+    told: usize,
+    events: u64,
+    is_told: bool,
+}
+
+impl World {
+    pub(crate) fn seeded(seed: u64, lie: Option<Lie>) -> Self {
+        let mut random = Random::seeded(seed);
+        let disk = SimDisk::seeded(random.next());
+        if let Some(lie) = lie {
+            disk.lie(lie);
+        }
+        let config = LogConfig {
+            durability: if random.once_in(4) { Durability::Os } else { Durability::Fsync },
+            segment_bytes: 400 + random.below(2_500),
+            retention_bytes: random.once_in(3).then(|| 3_000 + random.below(5_000)),
+            ..config()
+        };
+        let clock = TestClock::at(1_000_000);
+        let model = Model::default();
+        let is_told = std::env::var_os("TIDINGS_SEED").is_some();
+        Self { random, disk, clock, config, model, log: None, told: 0, events: 0, is_told }
+    }
+
+    pub(crate) fn step(&mut self) -> Result<(), String> {
+        if self.log.is_none() {
+            self.start()?;
+        }
+        self.clock.pass(self.random.below(2_000));
+        let dice = self.random.below(16);
+        self.say(|| {
+            format!("-- {dice} {:?} {:?}", self.disk.names(), self.log.as_ref().map(|log| log.log.bounds()))
+        });
+        match dice {
+            0 => self.disk.lose_power_in(1 + self.random.below(12)),
+            1 => {
+                let calls = [Call::Write, Call::Sync, Call::Name, Call::SyncDir];
+                let call = calls[self.random.up_to(calls.len() - 1)];
+                let full = call == Call::Write && self.random.once_in(2);
+                let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+                self.disk.fail(Fault { call, after: self.random.below(4), kind });
+            }
+            2 => {
+                let room = self.random.below(1_500);
+                self.disk.set_capacity(Some(self.disk.bytes() + room));
+            }
+            3 | 4 => self.disk.set_capacity(None),
+            5 => self.restart()?,
+            6 => {
+                if let Some(log) = &mut self.log {
+                    log.tick();
+                }
+                self.listen()?;
+            }
+            7 => self.look()?,
+            _ => self.work()?,
+        }
+        if self.disk.is_dark() {
+            return self.power_cycle();
+        }
+        let has_failed = |log: &Manual| matches!(log.log.health(), Health::Failed { .. });
+        if self.log.as_ref().is_some_and(has_failed) {
+            // A failed log still serves what it showed.
+            self.look()?;
+            self.log = None;
+            return if self.random.once_in(2) { self.power_cycle() } else { self.kill() };
+        }
+        Ok(())
+    }
+
+    /// Tells what happens, when one seed is looked at.
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.is_told {
+            println!("{}", what());
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Result<u64, String> {
+        self.disk.set_capacity(None);
+        if self.log.is_none() {
+            self.start()?;
+        }
+        self.restart()?;
+        self.power_cycle()?;
+        self.look()?;
+        Ok(self.model.acked)
+    }
+
+    /// Starts the log, through losses of power while it does.
+    fn start(&mut self) -> Result<(), String> {
+        self.start_after(false)
+    }
+
+    fn start_after(&mut self, mut lost_power: bool) -> Result<(), String> {
+        for attempt in 0..20 {
+            if attempt < 4 && self.random.once_in(4) {
+                self.disk.lose_power_in(1 + self.random.below(12));
+            }
+            match Manual::open(self.disk.clone(), &self.clock, self.config.clone()) {
+                Ok(log) if !self.disk.is_dark() => {
+                    self.told = 0;
+                    return self.meet(log, lost_power);
+                }
+                Err(error) if !self.disk.is_dark() => {
+                    // A scheduled fault, or no space: said, and tried again. Anything else is a log that is lost.
+                    let is_fault = matches!(error, OpenError::Io { .. } | OpenError::Full { .. });
+                    if !is_fault {
+                        return Err(format!("it does not start: {error}"));
+                    }
+                    self.disk.set_capacity(None);
+                }
+                _ => {
+                    self.disk = self.disk.power_on();
+                    lost_power = true;
+                }
+            }
+        }
+        Err("it never starts".into())
+    }
+
+    fn meet(&mut self, log: Manual, lost_power: bool) -> Result<(), String> {
+        let bounds = log.log.bounds();
+        if self.config.retention_bytes.is_none() && bounds.oldest != Seq(1) {
+            return Err(format!("without retention the log begins at {:?}", bounds.oldest));
+        }
+        let found = log.try_all("**");
+        self.log = Some(log);
+        let found = match found {
+            Ok(found) => found,
+            Err(_) if self.disk.is_dark() => return self.power_cycle(),
+            Err(error) => return Err(error.to_string()),
+        };
+        let may_lose_tail = lost_power && self.config.durability == Durability::Os;
+        self.model.meet(&found, &bounds, may_lose_tail)?;
+        self.look()?;
+        self.check_keys()
+    }
+
+    fn kill(&mut self) -> Result<(), String> {
+        self.log = None;
+        self.disk = self.disk.kill();
+        self.start_after(false)
+    }
+
+    fn power_cycle(&mut self) -> Result<(), String> {
+        self.listen()?;
+        self.disk.lose_power();
+        self.log = None;
+        self.disk = self.disk.power_on();
+        self.start_after(true)
+    }
+
+    fn restart(&mut self) -> Result<(), String> {
+        match self.random.below(3) {
+            0 => self.kill(),
+            1 => self.power_cycle(),
+            _ => {
+                if let Some(log) = self.log.take() {
+                    log.end();
+                }
+                if self.disk.is_dark() { self.power_cycle() } else { self.start_after(false) }
+            }
+        }
+    }
+
+    /// What the sink was told since.
+    fn listen(&mut self) -> Result<(), String> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let bounds = log.log.bounds();
+        self.model.oldest = bounds.oldest;
+        let news = log.told.with(|told| told.records[self.told..].to_vec());
+        self.told += news.len();
+        for record in &news {
+            if record.seq > bounds.head {
+                return Err(format!("{:?} was shown past the head", record.seq));
+            }
+            self.model.see(bounds.epochs.position(record.seq).epoch, record)?;
+        }
+        Ok(())
+    }
+
+    /// Readers find exactly what they should, by everything and by topic.
+    fn look(&mut self) -> Result<(), String> {
+        self.listen()?;
+        let Some(log) = &self.log else { return Ok(()) };
+        let bounds = log.log.bounds();
+        let Some(all) = self.read(log, "**")? else { return Ok(()) };
+        self.model.check(&all, &bounds)?;
+        for name in TOPICS {
+            let Some(found) = self.read(log, name)? else { return Ok(()) };
+            let found: Vec<String> = found.iter().map(text).collect();
+            let expected = self.model.of_topic(name, &bounds);
+            if found != expected {
+                return Err(format!("{name} has {found:?} instead of {expected:?}"));
+            }
+        }
+        let random = &mut self.random;
+        let places = self.model.stored_places();
+        let some: Vec<Seq> = places.into_iter().filter(|_| random.once_in(3)).collect();
+        let range = SeqRange { first: Seq(1), last: Seq(u64::MAX) };
+        let exactly = tidings_hub::ports::Want::Exactly(some.clone().into());
+        let page = match now(log.log.read(exactly, range, usize::MAX)) {
+            Ok(page) => page,
+            Err(_) if self.disk.is_dark() => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let expected: Vec<Seq> =
+            all.iter().map(|record| record.seq).filter(|seq| some.contains(seq)).collect();
+        let found: Vec<Seq> = page.records.iter().map(|record| record.seq).collect();
+        if found != expected {
+            return Err(format!("exactly {some:?} gave {found:?} instead of {expected:?}"));
+        }
+        let fold = log.fold();
+        self.model.check_gaps(&fold, &bounds)
+    }
+
+    /// What a reader finds; `None` if there is no power to read with.
+    fn read(&self, log: &Manual, selector: &str) -> Result<Option<Vec<Record>>, String> {
+        match log.try_all(selector) {
+            Ok(records) => Ok(Some(records)),
+            Err(_) if self.disk.is_dark() => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// A repetition of what was acked is known, whatever happened since.
+    fn check_keys(&mut self) -> Result<(), String> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        for (key, count) in self.model.keys.clone() {
+            let item = Some(ItemKey { key: key.as_str().into(), index: count - 1 });
+            let publish = tidings_hub::ports::Publish { item, ..event(&["a"], "again") };
+            match log.one(Op::Publish(publish)) {
+                Outcome::Held(held) if held.count >= count => {}
+                Outcome::Refused(Refusal::Failed | Refusal::Full) => return Ok(()),
+                other => return Err(format!("item {} of {key} again: {other:?}", count - 1)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A round of submissions, handled as one group.
+    fn work(&mut self) -> Result<(), String> {
+        self.listen()?;
+        let wishes: Vec<Wish> = (0..=self.random.below(4)).map(|_| self.wish()).collect();
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let time_ms = tidings_hub::ports::Clock::wall_ms(&*self.clock);
+        let mut waiting = Vec::new();
+        for wish in &wishes {
+            let ops = wish.deeds.iter().map(op).collect();
+            waiting.push(log.log.submit(Submission { ops, atomic: wish.atomic, time_ms }));
+        }
+        log.pump();
+        for (wish, outcomes) in wishes.into_iter().zip(waiting) {
+            let outcomes = now(outcomes);
+            self.say(|| format!("{wish:?}\n   {outcomes:?}"));
+            self.judge(wish, &outcomes)?;
+        }
+        self.listen()
+    }
+
+    fn judge(&mut self, wish: Wish, outcomes: &[Outcome]) -> Result<(), String> {
+        if outcomes.len() != wish.deeds.len() {
+            return Err(format!("{} outcomes for {wish:?}", outcomes.len()));
+        }
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(Refusal::Failed))) {
+            self.model.doubt(wish);
+            return Ok(());
+        }
+        for (deed, outcome) in wish.deeds.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Committed { position, .. } => self.model.ack(deed, position.seq)?,
+                Outcome::Refused(Refusal::Closed { topic, .. }) => {
+                    if !self.model.closed.contains_key(topic.as_str()) {
+                        return Err(format!("{topic} is said to be closed"));
+                    }
+                }
+                Outcome::Held(held) => self.model.hold(deed, held.count),
+                Outcome::Unchanged { .. }
+                | Outcome::Skipped
+                | Outcome::Refused(Refusal::Full | Refusal::WithOthers | Refusal::KeyAhead { .. }) => {}
+                Outcome::Refused(other) => return Err(format!("refused: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn wish(&mut self) -> Wish {
+        if self.random.once_in(6) {
+            let name = self.topic();
+            let places = self.model.stored_places();
+            let control = match self.random.below(4) {
+                0 => Deed::Close(name),
+                1 => Deed::Trim(name, places.get(places.len() / 2).copied().unwrap_or(Seq(1))),
+                _ => Deed::Delete(name),
+            };
+            return Wish { atomic: true, deeds: vec![control, self.event(vec!["marker"])] };
+        }
+        let count = 1 + self.random.below(4);
+        let deeds = (0..count)
+            .map(|_| {
+                let first = self.topic();
+                let second = self.topic();
+                let both = self.random.once_in(5) && first != second;
+                self.event(if both { vec![first, second] } else { vec![first] })
+            })
+            .collect();
+        // A topic that is never deleted, and no keys, for all of an atomic one: nothing may hide a part of it.
+        let mut wish = Wish { atomic: self.random.once_in(3), deeds };
+        if wish.atomic {
+            for deed in &mut wish.deeds {
+                if let Deed::Event { topics, key, .. } = deed {
+                    (*topics, *key) = (vec!["marker"], None);
+                }
+            }
+        }
+        wish
+    }
+
+    fn event(&mut self, topics: Vec<&'static str>) -> Deed {
+        self.events += 1;
+        let filling = "x".repeat(self.random.up_to(if self.random.clone().once_in(8) { 1_500 } else { 60 }));
+        let data = format!("e{} {filling}", self.events);
+        let is_marker = topics == ["marker"];
+        let ephemeral = !is_marker && self.random.once_in(8);
+        let key = (!is_marker && !ephemeral && self.random.once_in(3)).then(|| {
+            let key = format!("k{}", self.random.below(4));
+            let count = self.model.keys.get(&key).copied().unwrap_or(0);
+            (key, count)
+        });
+        Deed::Event { topics, data, key, ephemeral }
+    }
+
+    fn topic(&mut self) -> &'static str {
+        TOPICS[self.random.up_to(TOPICS.len() - 1)]
+    }
+}
+
+fn op(deed: &Deed) -> Op {
+    match deed {
+        Deed::Event { topics, data, key, ephemeral } => {
+            let item = key.as_ref().map(|(key, index)| ItemKey { key: key.as_str().into(), index: *index });
+            let publish = event(topics, data);
+            Op::Publish(tidings_hub::ports::Publish { item, ephemeral: *ephemeral, ..publish })
+        }
+        Deed::Close(name) => Op::Close { topic: topic(name) },
+        Deed::Delete(name) => Op::Delete { topic: topic(name) },
+        Deed::Trim(name, through) => Op::Trim { topic: topic(name), through: *through },
+    }
+}
