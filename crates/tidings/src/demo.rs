@@ -1,0 +1,56 @@
+//! `tidings demo`: a hub with real sources, and pages of its own that show them.
+
+mod monitor;
+mod pages;
+mod sources;
+
+use clap::{ArgMatches, Command};
+use tidings_server::Server;
+
+use crate::cli::{self, Defaults};
+use crate::failure::{Failure, say};
+use crate::serve;
+
+/// A demo is not to fill a disk, nor to mix with a hub's own data.
+const DEFAULTS: Defaults =
+    &[("data", "./tidings-demo"), ("segment_bytes", "4MiB"), ("retention_bytes", "32MiB")];
+
+/// The command; its flags are those of `serve`.
+pub(crate) fn command() -> Command {
+    let command = Command::new("demo").about("Run a hub with live sources and pages that show them").long_about(
+        "Run a hub with live sources and pages that show them.\n\n\
+         Takes the flags of `serve`, with a smaller history in a directory of its own. Publishes `demo/hello` once a \
+         second, and this machine's load, memory and processes on `demo/monitor`.",
+    );
+    cli::with_settings(command, DEFAULTS)
+}
+
+/// Does it.
+///
+/// # Errors
+/// As `serve`.
+pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let configuration = cli::configuration(matches, DEFAULTS)?;
+    let (hub, server) = serve::open(&configuration)?;
+    let server = server.router_extra(pages::router());
+    serve::announce(&server);
+    invite(&server);
+    sources::spawn(&hub, server.app());
+    serve::until_interrupted(server).await
+}
+
+/// Says what to open and what to type.
+fn invite(server: &Server) {
+    let Some(address) = server.local_addrs().first() else { return };
+    let scheme = serve::scheme(server);
+    // An address that means "all of them" is none to open.
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    let base = format!("{scheme}://{host}:{}", address.port());
+    say(&format!("open {base}/ in a browser; {base}/hello.html and {base}/monitor.html are live"));
+    let insecure = if scheme == "https" { "-k " } else { "" };
+    say(&format!("and publish from another terminal: curl {insecure}-d 'hello' {base}/topics/news"));
+}

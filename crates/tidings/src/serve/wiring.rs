@@ -1,0 +1,146 @@
+//! From settings to what the log, the hub and the server are told. Nothing is decided here but who gets what.
+
+use std::sync::Arc;
+
+use tidings_hub::keys::KeyWindow;
+use tidings_hub::ports::Durability;
+use tidings_hub::{Limits, Selectors};
+use tidings_log::LogConfig;
+use tidings_server::gate::AnonymousConfig;
+use tidings_server::{GateConfig, ServerConfig, TlsConfig};
+
+use crate::settings::{Configuration, Settings};
+
+/// Room for the other fields of the largest event in a batch of the log.
+const FIELDS_BYTES: usize = 64 << 10;
+
+/// What an exposed hub needs, in flags.
+pub(super) const EXPOSED_ADVICE: &str = "For example --anonymous-subscribe '**' lets everybody read and nobody write; \
+     `tidings key new` makes a key for the file that --config names";
+
+/// The hub's limits.
+pub(super) fn limits(settings: &Settings) -> Limits {
+    Limits {
+        hot_log_bytes: settings.hot_log_bytes.value.as_usize(),
+        event_bytes_max: settings.event_bytes_max.value.as_usize(),
+        subscribers_max: settings.subscribers_max.value,
+        heartbeat_ms: settings.heartbeat.value.0,
+        retry_ms: settings.retry.value.0,
+        ..Limits::default()
+    }
+}
+
+/// Topics that are never stored.
+pub(super) fn ephemeral(settings: &Settings) -> Selectors {
+    Selectors::new(settings.ephemeral.value.0.clone())
+}
+
+/// The log, on disk or in memory.
+pub(super) fn log(settings: &Settings) -> LogConfig {
+    let defaults = LogConfig::default();
+    let event_bytes = settings.event_bytes_max.value.as_usize().saturating_add(FIELDS_BYTES);
+    let batch_bytes_max = defaults.batch_bytes_max.max(event_bytes);
+    LogConfig {
+        durability: settings.durability.value,
+        segment_bytes: settings.segment_bytes.value.0,
+        batch_bytes_max,
+        retention_age_ms: settings.retention_age.value.map(|age| age.0),
+        retention_bytes: settings.retention_bytes.value.map(|bytes| bytes.0),
+        key_window: key_window(settings),
+        // The largest event must be able to wait for the writer, and another behind it.
+        submit_queue_bytes: defaults.submit_queue_bytes.max(batch_bytes_max.saturating_mul(2)),
+        memory_bytes: settings.memory_bytes.value.as_usize(),
+        on_damage: settings.on_damage.value,
+        restored: settings.restored.value,
+        ..defaults
+    }
+}
+
+fn key_window(settings: &Settings) -> KeyWindow {
+    KeyWindow { age_ms: settings.idempotency_age.value.0, count: settings.idempotency_keys.value }
+}
+
+/// The server.
+pub(super) fn server(configuration: &Configuration) -> ServerConfig {
+    let settings = &configuration.settings;
+    ServerConfig {
+        listen: settings.listen.value.clone(),
+        admin: settings.admin.value,
+        tls: tls(settings),
+        gate: gate(configuration),
+        overload: settings.overload.value,
+        drain_ms: settings.drain.value.0,
+        connections_max: settings.connections_max.value,
+        body_bytes_max: settings.body_bytes_max.value.as_usize(),
+        ephemeral: Arc::new(ephemeral(settings)),
+        key_window: key_window(settings),
+        ..ServerConfig::default()
+    }
+}
+
+fn tls(settings: &Settings) -> Option<TlsConfig> {
+    if let (Some(cert), Some(key)) = (&settings.tls_cert.value, &settings.tls_key.value) {
+        return Some(TlsConfig::Files { cert: cert.clone(), key: key.clone() });
+    }
+    settings.tls_self_signed.value.then(|| TlsConfig::SelfSigned {
+        // A wildcard is no name that a certificate made here could be asked for.
+        hosts: settings.hosts.value.iter().filter(|host| !host.contains('*')).cloned().collect(),
+        dir: (settings.durability.value != Durability::Memory).then(|| settings.data.value.join("tls")),
+    })
+}
+
+fn gate(configuration: &Configuration) -> GateConfig {
+    let settings = &configuration.settings;
+    let Settings { anonymous_publish, anonymous_subscribe, anonymous_manage, .. } = settings;
+    let is_policy =
+        [anonymous_publish, anonymous_subscribe, anonymous_manage].iter().any(|set| set.origin.is_explicit());
+    GateConfig {
+        keys: configuration.keys.clone(),
+        anonymous: is_policy.then(|| AnonymousConfig {
+            publish: anonymous_publish.value.texts(),
+            subscribe: anonymous_subscribe.value.texts(),
+            manage: anonymous_manage.value.texts(),
+        }),
+        hosts: settings.hosts.value.clone(),
+        origins: settings.cors_origins.value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{ROWS, load};
+
+    fn configuration(flags: &[(&str, &str)]) -> Configuration {
+        let row = |flag: &str| ROWS.iter().find(|row| row.flag() == flag).unwrap();
+        let flags: Vec<_> = flags.iter().map(|(flag, text)| (row(flag), vec![(*text).to_owned()])).collect();
+        load(&flags, &[], &[]).unwrap()
+    }
+
+    #[test]
+    fn one_anonymous_setting_makes_a_policy_of_all_three() {
+        assert_eq!(gate(&configuration(&[])).anonymous, None);
+        let gate = gate(&configuration(&[("anonymous-subscribe", "news/**")]));
+        let expected = AnonymousConfig { subscribe: vec!["news/**".into()], ..AnonymousConfig::default() };
+        assert_eq!(gate.anonymous, Some(expected));
+    }
+
+    #[test]
+    fn the_largest_event_fits_through_the_log() {
+        let large = configuration(&[("event-bytes-max", "100MiB"), ("hot-log-bytes", "400MiB")]);
+        let log = log(&large.settings);
+        assert!(log.batch_bytes_max > 100 << 20);
+        assert!(log.submit_queue_bytes > log.batch_bytes_max);
+    }
+
+    #[test]
+    fn defaults_are_the_libraries_own() {
+        let defaults = configuration(&[]);
+        assert_eq!(limits(&defaults.settings), Limits::default());
+        assert_eq!(tls(&defaults.settings), None);
+        let signed = configuration(&[("tls-self-signed", "true"), ("hosts", "a.example,*.b.example")]);
+        let Some(TlsConfig::SelfSigned { hosts, dir }) = tls(&signed.settings) else { panic!("no TLS") };
+        assert_eq!(hosts, ["a.example"]);
+        assert!(dir.is_some_and(|dir| dir.ends_with("tls")));
+    }
+}
