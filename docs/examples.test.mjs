@@ -157,14 +157,23 @@ async function run(hub, command) {
     await ended;
   }
   assert.equal(stderr, '', `${command}: ${stderr}`);
-  const plain = said
+  const plain = measured(said, (text) => text.replaceAll(`${hub.epoch}.`, `${EPOCH}.`))
     .replaceAll('\r\n', '\n')
-    .replaceAll(`${hub.epoch}.`, `${EPOCH}.`)
     .replaceAll(hub.public, 'localhost:4000')
     .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, TIME)
     .replace(/^date: .*$/gim, `date: ${DATE}`)
     .replace(/\n+$/, '\n');
   return plain === '' || plain.endsWith('\n') ? plain : `${plain}\n`;
+}
+
+/** `text` changed, with the `Content-Length` of an answer in it still true: epochs have from one to seven digits. */
+function measured(text, change) {
+  const changed = change(text);
+  const [before, length, after] = text.split(/(?<=^content-length: )(\d+)(?=\r$)/m);
+  const body = (text) => text.slice(text.indexOf('\r\n\r\n') + 4);
+  if (after === undefined || body(text) === '') return changed;
+  assert.equal(Buffer.byteLength(body(text)), Number(length), text);
+  return change(before) + Buffer.byteLength(body(changed)) + change(after);
 }
 
 async function startHub(data, more) {
