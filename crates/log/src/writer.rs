@@ -280,8 +280,10 @@ impl Writer {
         // miss it.
         let catalog = shared.catalog.read();
         let before = catalog.sealed.back().filter(|_| self.tail.is_empty()).cloned();
-        let (base, bytes) =
-            before.map_or((self.tail.segment.base, self.tail.end()), |it| (it.facts.base, it.facts.bytes));
+        let (base, bytes) = match before {
+            Some(before) => (before.facts.base, before.facts.bytes),
+            None => (self.tail.segment.base, self.tail.end()),
+        };
         drop(catalog);
         self.meta.clean = Some(Clean { head: self.judge.last(), base, bytes });
         self.meta.store(&*shared.disk).map_err(|trouble| Failure::Failed(trouble.to_string()))

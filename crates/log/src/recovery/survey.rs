@@ -26,6 +26,8 @@ pub(crate) struct Survey {
     pub(crate) segments: Vec<Found>,
     /// Facts about segments that segments which were removed as empty told.
     pub(crate) told: Vec<Sealed>,
+    /// Files without a header or a batch.
+    headless: Vec<Seq>,
     /// The newest checkpoint that is whole.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// All checkpoints that are whole or not yet looked at, oldest first.
@@ -66,6 +68,7 @@ impl Survey {
         let mut survey = Self {
             segments: Vec::new(),
             told: Vec::new(),
+            headless: Vec::new(),
             checkpoint: None,
             checkpoints: Vec::new(),
             base_max: Seq::ZERO,
@@ -114,7 +117,7 @@ impl Survey {
                         "the segment's header is not what was written, and batches stand behind it",
                     );
                 }
-                remove_segment(disk, base).map_err(doing("removing"))?;
+                self.headless.push(base);
                 Ok(())
             }
         }
@@ -157,26 +160,34 @@ impl Survey {
 
     /// Removes segments that are gone by a checkpoint's word, and those without a batch: nothing was ever acked
     /// from them, and one that another life began and could not use must not stand in the way of its successor.
-    fn remove_leftovers(&mut self, disk: &dyn Disk) -> Result<(), Trouble> {
+    fn remove_leftovers(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
         let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
         let has_batch = |found: &Found| found.len > SEGMENT_HEADER_BYTES as u64;
         let live = || self.segments.iter().filter(|found| found.header.base >= oldest);
         let last = || live().next_back().or_else(|| self.segments.last());
         let kept_base = live().rfind(|found| has_batch(found)).or_else(last);
         let kept_base = kept_base.map(|found| found.header.base);
-        let mut kept = Vec::new();
-        for found in std::mem::take(&mut self.segments) {
+        let is_kept = |found: &Found| {
             let base = found.header.base;
-            let is_kept = Some(base) == kept_base || (base >= oldest && has_batch(&found));
-            if is_kept {
-                kept.push(found);
-                continue;
+            Some(base) == kept_base || (base >= oldest && has_batch(found))
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.segments).into_iter().partition(|found| is_kept(found));
+        let mut removed = std::mem::take(&mut self.headless);
+        removed.extend(gone.iter().map(|found| found.header.base));
+        for base in removed {
+            let name = file_name(base, LOG);
+            // One that has a successor had records: it was never left over.
+            let mut befores = kept.iter().filter_map(|found| found.header.previous.as_ref());
+            if base >= oldest && befores.any(|before| before.base == base) {
+                let found = "nothing is left of this segment's records, though another one follows it".into();
+                let damage = Damage { file: disk.place(&name), offset: 0, found };
+                return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
             }
-            remove_segment(disk, base).map_err(Trouble::io("removing", disk.place(&found.name)))?;
-            if base >= oldest {
-                self.told.extend(found.header.previous);
-            }
+            remove_segment(disk, base).map_err(Trouble::io("removing", disk.place(&name)))?;
         }
+        let told = gone.into_iter().filter(|found| found.header.base >= oldest);
+        self.told.extend(told.filter_map(|found| found.header.previous));
         self.segments = kept;
         Ok(())
     }

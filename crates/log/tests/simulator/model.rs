@@ -137,6 +137,10 @@ impl Model {
             deeds.retain(|seq, _| *seq <= last);
             (self.events, self.closed, self.gone_through, self.keys) = Default::default();
             for (seq, deed) in deeds {
+                // Earlier items may be there, behind a deletion that hides them, without being known.
+                if let Deed::Event { key: Some((key, index)), .. } = &deed {
+                    self.keys.insert(key.clone(), *index);
+                }
                 self.apply(&deed, seq)?;
             }
         }

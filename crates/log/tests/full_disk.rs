@@ -1,0 +1,105 @@
+//! A full disk refuses publishes, keeps serving, leaves no trace, and recovers by itself.
+
+mod common;
+
+use common::*;
+use tidings_hub::Seq;
+use tidings_hub::ports::{Health, Log, Outcome, Refusal};
+use tidings_testkit::disk::{Call, Fault, SimDisk};
+
+fn open(disk: &SimDisk) -> Manual {
+    Manual::open(disk.clone(), &TestClock::at(1), config()).unwrap()
+}
+
+#[test]
+fn nothing_of_a_refused_batch_remains_and_the_next_write_recovers() {
+    for room in 0..140 {
+        let disk = SimDisk::seeded(room);
+        let mut log = open(&disk);
+        log.done(keyed("a", "one", "k", 0));
+        disk.set_capacity(Some(disk.bytes() + room));
+        let outcomes = log.submit(vec![keyed("a", &"x".repeat(90), "k", 1), publish("b", "no")], false);
+        assert_eq!(outcomes, [Outcome::Refused(Refusal::Full), Outcome::Skipped], "room for {room}");
+        assert!(matches!(log.log.health(), Health::Full { message } if message.contains(".log")));
+        assert_eq!(log.data("**"), ["one"]);
+        disk.set_capacity(None);
+        // The same item: its key was taken back with the batch, and so was its place.
+        assert_eq!(log.done(keyed("a", "two", "k", 1)), Seq(2));
+        let health = log.told.with(|told| told.health.clone());
+        assert!(matches!(&health[..], [Health::Full { .. }, Health::Ready]), "{health:?}");
+        let disk = disk.kill();
+        assert_eq!(open(&disk).data("**"), ["one", "two"], "room for {room}");
+    }
+}
+
+#[test]
+fn an_atomic_submission_is_refused_as_a_whole() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    disk.set_capacity(Some(disk.bytes()));
+    let outcomes = log.submit(vec![publish("a", "1"), publish("b", "2")], true);
+    assert_eq!(outcomes, vec![Outcome::Refused(Refusal::Full); 2]);
+}
+
+#[test]
+fn a_tick_finds_out_that_there_is_space_again() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    log.publish("a", "one");
+    disk.set_capacity(Some(disk.bytes()));
+    assert!(refused(&log.one(publish("a", "no"))).is_some());
+    log.tick();
+    assert!(matches!(log.log.health(), Health::Full { .. }), "still full");
+    disk.set_capacity(None);
+    log.tick();
+    assert_eq!(log.log.health(), Health::Ready);
+    log.publish("a", "two");
+    let disk = disk.kill();
+    assert_eq!(open(&disk).data("a"), ["one", "two"]);
+}
+
+#[test]
+fn events_that_are_not_stored_still_flow_within_their_reservation() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    log.done(ephemeral("typing", "first"));
+    disk.set_capacity(Some(disk.bytes()));
+    assert!(refused(&log.one(publish("a", "no"))).is_some());
+    log.done(ephemeral("typing", "second"));
+    assert_eq!(log.told.with(|told| told.records.len()), 2);
+    assert!(matches!(log.log.health(), Health::Full { .. }));
+}
+
+#[test]
+fn a_new_segment_that_finds_no_space_lets_the_old_one_grow() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    for n in 0..200 {
+        if n % 20 == 3 {
+            // Whatever a new segment, sidecar or checkpoint needs fails now and then.
+            let kind = std::io::ErrorKind::StorageFull;
+            disk.fail(Fault { call: Call::Name, after: 0, kind });
+        }
+        log.publish("a", &format!("{n} {}", "x".repeat(50)));
+        if n % 50 == 49 {
+            let disk = disk.kill();
+            log = open(&disk);
+            assert_eq!(log.data("a").len(), n + 1);
+            return_to(&mut log, disk);
+        }
+    }
+}
+
+/// The rest of the story plays on the killed machine's disk.
+fn return_to(log: &mut Manual, disk: SimDisk) {
+    *log = Manual::open(disk.kill(), &TestClock::at(1), config()).unwrap();
+}
+
+#[test]
+fn another_write_error_is_final() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    disk.fail(Fault { call: Call::Write, after: 0, kind: std::io::ErrorKind::Other });
+    assert_eq!(log.one(publish("a", "x")), Outcome::Refused(Refusal::Failed));
+    assert!(matches!(log.log.health(), Health::Failed { .. }));
+}
