@@ -49,6 +49,7 @@ pub(crate) struct Tail {
     end: u64,
     /// Up to where the file is known to be durable.
     synced: u64,
+    has_failed: bool,
     /// The CRC of the last header.
     chain: u32,
     /// The last stored place; before the segment's base if it has none.
@@ -66,7 +67,7 @@ impl Tail {
             (inner.end, inner.last)
         };
         let (buffer, head, offsets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { segment, end, synced: end, chain, last, buffer, head, offsets }
+        Self { segment, end, synced: end, has_failed: false, chain, last, buffer, head, offsets }
     }
 
     /// Makes a new segment, durably.
@@ -163,9 +164,15 @@ impl Tail {
 
     /// Makes everything written durable. An error is final: the system may have dropped what it could not write.
     pub(crate) fn sync(&mut self, disk: &dyn Disk) -> Result<(), Failure> {
+        if self.has_failed {
+            // A second sync would say that all is well.
+            return Err(Failure::Failed(format!("an earlier sync of {} had failed", self.place(disk))));
+        }
         if self.synced < self.end {
-            let synced = self.segment.file.sync_data();
-            synced.map_err(|error| Failure::Failed(format!("syncing {}: {error}", self.place(disk))))?;
+            if let Err(error) = self.segment.file.sync_data() {
+                self.has_failed = true;
+                return Err(Failure::Failed(format!("syncing {}: {error}", self.place(disk))));
+            }
             self.synced = self.end;
         }
         Ok(())

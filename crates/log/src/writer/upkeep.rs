@@ -149,6 +149,9 @@ impl Writer {
 
     /// Removes the segments that are past the log's limits.
     fn drop_old(&mut self, now_ms: u64) {
+        if self.state != State::Running {
+            return;
+        }
         let dropped: Vec<Arc<SealedSegment>> = {
             let catalog = self.shared.catalog.read();
             let time_ms = self.tail.has_records().then(|| self.tail.sealed().time_max_ms);

@@ -118,7 +118,14 @@ impl World {
             if attempt < 4 && self.random.once_in(4) {
                 self.disk.lose_power_in(1 + self.random.below(12));
             }
-            match Manual::open(self.disk.clone(), &self.clock, self.config.clone()) {
+            let opened = Manual::open(self.disk.clone(), &self.clock, self.config.clone());
+            self.say(|| {
+                let sizes =
+                    self.disk.names().into_iter().map(|n| (self.disk.content(&n).map(|c| c.len()), n));
+                format!("{:?}", sizes.collect::<Vec<_>>())
+            });
+            self.say(|| format!("start {:?}, dark {}", opened.as_ref().err(), self.disk.is_dark()));
+            match opened {
                 Ok(log) if !self.disk.is_dark() => {
                     self.told = 0;
                     return self.meet(log, lost_power);
@@ -165,6 +172,7 @@ impl World {
     }
 
     fn power_cycle(&mut self) -> Result<(), String> {
+        self.say(|| format!("power goes {:?}", self.disk.names()));
         self.listen()?;
         self.disk.lose_power();
         self.log = None;
@@ -180,6 +188,7 @@ impl World {
                 if let Some(log) = self.log.take() {
                     log.end();
                 }
+                self.say(|| format!("ended {:?}", self.disk.names()));
                 if self.disk.is_dark() { self.power_cycle() } else { self.start_after(false) }
             }
         }
