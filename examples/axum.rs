@@ -16,7 +16,8 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use tidings_hub::ports::Publish;
 use tidings_hub::{
-    EventName, Filter, From, Hub, Limits, ResumePoint, Selectors, Subscribe, SystemClock, TopicName, Topics,
+    EventName, Filter, From, Hub, Limits, ResumePoint, Selectors, Subscribe, SubscribeError, SystemClock,
+    TopicName, Topics,
 };
 use tidings_log::{EmbeddedLog, LogConfig};
 
@@ -75,7 +76,9 @@ async fn orders(State(hub): State<Hub>, headers: HeaderMap) -> Response {
             let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
             (headers, Body::new(subscription)).into_response()
         }
-        // An EventSource that meets a 204 does not come again; this is for a topic that was closed.
-        Err(_) => StatusCode::NO_CONTENT.into_response(),
+        // An EventSource that meets a 204 does not come again: right for a topic that was closed, and only there.
+        Err(SubscribeError::Ended { .. }) => StatusCode::NO_CONTENT.into_response(),
+        // Nor after a 503; a stream that only says when to come back makes it wait.
+        Err(_) => ([(header::CONTENT_TYPE, "text/event-stream")], "retry: 5000\n\n").into_response(),
     }
 }

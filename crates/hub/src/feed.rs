@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::cold::{HeldPage, Turn};
 use crate::filter::Filter;
 use crate::frame::{self, Dialect};
+use crate::hot::Hit;
 use crate::hub::{Inner, Visible};
 use crate::ports::{BoxFuture, LogError, Page, SeqRange, Want};
 use crate::position::{Position, Seq};
@@ -319,6 +320,11 @@ impl Feed {
                 let range = SeqRange { first: place, last };
                 return self.poll_cold(cx, visit, Want::Exactly(cold), range);
             }
+            // The last event of a topic may be of a type that is not wanted.
+            if !visible.hot.get(place).is_some_and(|hit| keeps(&self.filter, &hit)) {
+                self.lasts.pop_front();
+                continue;
+            }
             let through = std::mem::replace(&mut self.through, place.prev());
             let result = self.hot(&visible, &[place], visit);
             let taken = std::mem::replace(&mut self.through, through) >= place;
@@ -438,17 +444,16 @@ impl Drop for Feed {
     }
 }
 
+/// Whether an event is of a type that is wanted. The type stands in the frame; looking there costs only who comes
+/// with a filter of types, and only when it comes.
+fn keeps(filter: &Filter, hit: &Hit<'_>) -> bool {
+    filter.events().is_empty() || filter.keeps(frame::parts(hit.frame(Dialect::Native)).event.as_ref())
+}
+
 /// The places in `(after, through]` that a filter wants, from the hot log: along the threads of its topics where
 /// they are known by name, else over all events.
 fn wanted(visible: &Visible, filter: &Filter, after: Seq, through: Seq) -> Vec<Seq> {
-    let keeps = |seq: Seq| {
-        // The type stands in the frame; looking there costs only who comes back with a filter of types.
-        filter.events().is_empty()
-            || visible
-                .hot
-                .get(seq)
-                .is_some_and(|hit| filter.keeps(frame::parts(hit.frame(Dialect::Native)).event.as_ref()))
-    };
+    let keeps = |seq: Seq| visible.hot.get(seq).is_some_and(|hit| keeps(filter, &hit));
     let mut places = Vec::new();
     match filter.selectors().exact() {
         Some(names) => {

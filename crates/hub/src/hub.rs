@@ -175,7 +175,7 @@ impl fmt::Display for OpenError {
             Self::Log(_) => f.write_str("the hub could not attach to its log"),
             Self::EventTooLarge { event_bytes_max, hot_log_bytes } => write!(
                 f,
-                "event-bytes-max ({event_bytes_max}) must be at most a quarter of hot-log-bytes ({hot_log_bytes})"
+                "event_bytes_max ({event_bytes_max}) must be at most a quarter of hot_log_bytes ({hot_log_bytes})"
             ),
         }
     }

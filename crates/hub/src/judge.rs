@@ -110,8 +110,9 @@ impl Judge {
             let outcome = match self.one(op, time_ms) {
                 Verdict::Append { record, existed } => {
                     let position = self.position(record.seq);
+                    let stored = !record.event().is_some_and(|event| event.ephemeral);
                     out.push(record);
-                    Outcome::Committed { position, existed }
+                    Outcome::Committed { position, existed, stored }
                 }
                 Verdict::Unchanged { existed } => {
                     Outcome::Unchanged { position: self.position(self.last), existed }

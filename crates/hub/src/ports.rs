@@ -167,6 +167,8 @@ pub enum Outcome {
         position: Position,
         /// For [`Op::Configure`], [`Op::Close`], [`Op::Delete`]: whether the topic was there before.
         existed: bool,
+        /// `false` for an event that is delivered and kept nowhere: it is not durable.
+        stored: bool,
     },
     /// Nothing to do: the state already is what was asked for (same configuration, closed, not there).
     Unchanged {
@@ -418,7 +420,7 @@ impl fmt::Display for Refusal {
                 "an event's topics must all be text or all be binary, and {topic} is not of the first one's kind"
             ),
             Self::EventTooLarge { limit_bytes, bytes } => {
-                write!(f, "the event has {bytes} bytes of data; at most {limit_bytes} are allowed (event-bytes-max)")
+                write!(f, "the event has {bytes} bytes of data; at most {limit_bytes} are allowed (event_bytes_max)")
             }
             Self::TooLarge { limit_bytes } => {
                 write!(f, "an atomic submission may have at most {limit_bytes} bytes")

@@ -3,9 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use tidings_hub::Selectors;
 use tidings_hub::keys::KeyWindow;
 
 use crate::gate::GateConfig;
@@ -56,8 +54,6 @@ pub struct ServerConfig {
     pub stall_ms: u32,
     /// How often an HTTP/2 client is asked whether it is still there, in milliseconds.
     pub h2_ping_ms: u64,
-    /// Topics whose events are never stored, whatever was declared of them.
-    pub ephemeral: Arc<Selectors>,
     /// The window of idempotency keys that answers tell of: what the log was opened with.
     pub key_window: KeyWindow,
 }
@@ -84,7 +80,6 @@ impl Default for ServerConfig {
             h2_streams_max: 256,
             stall_ms: 120_000,
             h2_ping_ms: 30_000,
-            ephemeral: Arc::new(Selectors::none()),
             key_window: KeyWindow::default(),
         }
     }

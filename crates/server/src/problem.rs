@@ -219,6 +219,12 @@ impl From<Refusal> for Problem {
             Refusal::Closed { topic, at } => Self::new(&TOPIC_CLOSED, detail)
                 .with("topic", topic.as_str())
                 .with("closed_at", at.to_string()),
+            Refusal::MixedKinds { topic } => {
+                Self::new(&CONTENT_TYPE_CONFLICT, detail).with("topic", topic.as_str())
+            }
+            Refusal::EventTooLarge { limit_bytes, .. } => {
+                Self::new(&EVENT_TOO_LARGE, detail).with("limit_bytes", limit_bytes)
+            }
             Refusal::NotText { topic } => Self::new(&NOT_TEXT, detail).with("topic", topic.as_str()),
             Refusal::ContentTypeFixed { topic, declared } => Self::new(&CONTENT_TYPE_CONFLICT, detail)
                 .with("topic", topic.as_str())

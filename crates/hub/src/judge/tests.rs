@@ -40,7 +40,7 @@ fn check(judge: &mut Judge, ops: Vec<Op>, atomic: bool, said: &[&str], seqs: &[u
     let texts: Vec<_> = outcomes
         .iter()
         .map(|outcome| match outcome {
-            Outcome::Committed { position, existed } => format!("{position} {existed}"),
+            Outcome::Committed { position, existed, .. } => format!("{position} {existed}"),
             Outcome::Unchanged { existed, .. } => format!("same {existed}"),
             Outcome::Held(held) => format!("held {} {} {}", held.count, held.first, held.last),
             Outcome::Refused(refusal) => format!("{refusal:?}").split([' ', '{']).next().unwrap().to_owned(),

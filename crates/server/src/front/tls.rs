@@ -96,7 +96,10 @@ fn write(path: &Path, text: &str) -> Result<(), TlsError> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+    let dir = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = dir
+        .and_then(|()| options.open(path))
+        .and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
     written.map_err(|cause| TlsError::Write { path: path.to_owned(), cause })
 }
 
@@ -185,7 +188,7 @@ impl fmt::Display for TlsError {
             Self::Write { path, .. } => {
                 write!(
                     f,
-                    "{} could not be written; check that the directory exists and may be written",
+                    "{} could not be written; check that its directory may be written",
                     path.display()
                 )
             }
@@ -246,8 +249,10 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0);
         }
-        let gone = Tls::new(&config(Some(&dir.path().join("gone")))).unwrap_err();
-        assert!(matches!(gone, TlsError::Write { .. }), "{gone:?}");
+        let made = dir.path().join("made");
+        Tls::new(&config(Some(&made))).expect("a directory that is not there is made");
+        let file = Tls::new(&config(Some(&made.join(KEY_FILE)))).unwrap_err();
+        assert!(matches!(file, TlsError::Write { .. }), "{file:?}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl fmt::Display for GateConfigError {
         match self {
             Self::Exposed { listen } => write!(
                 f,
-                "{listen} can be reached from other machines, and nothing says who may do what there: configure 'keys', or say with 'anonymous' what everybody may do (publish, subscribe, manage: lists of selectors), or listen on 127.0.0.1"
+                "{listen} can be reached from other machines, and nothing says who may do what there: configure 'keys', or say with 'anonymous_publish', 'anonymous_subscribe' and 'anonymous_manage' what everybody may do (lists of selectors), or listen on 127.0.0.1"
             ),
             Self::KeyName { name } => {
                 write!(f, "a key needs a name of 1 to 64 visible ASCII characters; {name:?} is none")

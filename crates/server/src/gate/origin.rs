@@ -214,6 +214,6 @@ impl Cors {
 fn foreign() -> Problem {
     Problem::new(
         &problem::FOREIGN_ORIGIN,
-        "pages of this origin may not write here; if they should, add the origin to the setting 'origins'",
+        "pages of this origin may not write here; if they should, add the origin to the setting 'cors_origins'",
     )
 }

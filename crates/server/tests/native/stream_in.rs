@@ -276,11 +276,11 @@ async fn atomic_is_all_or_nothing() {
 #[tokio::test]
 async fn topics_of_a_configured_pattern_are_never_stored() {
     let typing = tidings_hub::Selector::parse("typing/*").unwrap();
-    let ephemeral = std::sync::Arc::new(Selectors::new(vec![typing]));
-    let world = World::with(Limits::default(), ServerConfig { ephemeral, ..ServerConfig::default() });
+    let ephemeral = Selectors::new(vec![typing]);
+    let world = World::never_storing(ephemeral, Limits::default(), ServerConfig::default());
     let mut stream = world.open("GET /events?topic=**").await;
     stream.blocks(2).await;
-    world.check("POST /topics/typing/a\n\nx", 200, "{}").await;
+    world.check("POST /topics/typing/a\n\nx", 200, "{\"durability\":\"none\"}").await;
     world.check("POST /topics/typing/a\nContent-Type: application/x-ndjson\n\n1\n", 200, "{}").await;
     let body = "{\"topic\":\"typing/b\",\"data\":2}\n{\"topic\":[\"typing/b\",\"t\"],\"data\":3}";
     world.check(&format!("POST /events\n\n{body}"), 200, "{\"count\":2}").await;

@@ -36,8 +36,13 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits, config: ServerConfig) -> Self {
+        Self::never_storing(Selectors::none(), limits, config)
+    }
+
+    /// The same, with topics that are never stored.
+    pub(crate) fn never_storing(ephemeral: Selectors, limits: Limits, config: ServerConfig) -> Self {
         let store = Store::new();
-        let hub = Hub::open(store.clone(), Arc::new(SystemClock::new()), limits).unwrap();
+        let hub = Hub::open_with(store.clone(), Arc::new(SystemClock::new()), limits, ephemeral).unwrap();
         let app = App::new(config, hub).unwrap();
         Self { store, app, access: Access::everything() }
     }

@@ -403,6 +403,9 @@ fn only_kept_types_arrive_live_and_from_both_logs() {
     };
     assert_eq!(only(at(Seq(3))), (4..2_000).filter(|n| n % 3 == 1).collect::<Vec<_>>());
     assert_eq!(only(at(Seq(1_990))), [1_990, 1_993, 1_996, 1_999]);
+    assert_eq!(only(From::Last), [1_999], "the last event is a goal");
+    world.publish_with("a", "2000 card", |p| p.event = event_name("card"));
+    assert!(only(From::Last).is_empty(), "the last event is none");
 }
 
 #[test]

@@ -18,6 +18,8 @@ const TIDINGS_ID: HeaderName = HeaderName::from_static("tidings-id");
 pub(super) struct Tally {
     count: u64,
     held: u64,
+    /// Delivered and kept nowhere.
+    unstored: u64,
     first: Option<Place>,
     last: Option<Place>,
 }
@@ -56,10 +58,13 @@ impl Tally {
         }
         for (id, outcome) in sent.0.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Committed { position, .. } | Outcome::Unchanged { position, .. } => {
+                Outcome::Committed { position, stored, .. } => {
+                    self.unstored += u64::from(!stored);
                     self.first.get_or_insert_with(|| Place { position, id: id.clone() });
                     self.last = Some(Place { position, id });
                 }
+                // No publish is answered like this.
+                Outcome::Unchanged { .. } => {}
                 Outcome::Held(key) => {
                     self.held += 1;
                     self.first.get_or_insert_with(|| Place { position: key.first, id: id.clone() });
@@ -88,6 +93,8 @@ impl Tally {
     /// The answer to a request that was accepted whole.
     pub(super) fn answer(&self, app: &App, with_key: bool, discarded: bool) -> Response {
         let window = app.config.key_window;
+        let kept_nowhere = self.count > 0 && self.unstored == self.count;
+        let durability = if kept_nowhere { "none" } else { app.hub.bounds().durability.as_str() };
         json(
             StatusCode::OK,
             &Ack {
@@ -95,7 +102,7 @@ impl Tally {
                 last_id: self.last.as_ref().map(Place::wire_id),
                 count: self.count,
                 held: self.held,
-                durability: app.hub.bounds().durability.as_str(),
+                durability,
                 idempotency: with_key.then_some(Window { age_ms: window.age_ms, keys: window.count }),
                 discarded: discarded.then_some(true),
             },

@@ -32,7 +32,7 @@ pub(super) async fn publish(
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let key = key::of_request(&parts.headers, access, "events")?;
     let event_bytes_max = app.hub.limits().event_bytes_max;
-    let lines = RoutedLines::new(access.clone(), Arc::clone(&app.config.ephemeral), event_bytes_max);
+    let lines = RoutedLines::new(access.clone(), event_bytes_max);
     let mut items = Items::Routed(lines);
     if !query.flag("atomic")? {
         return ingest(app, items, key, body).await;

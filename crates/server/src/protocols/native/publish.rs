@@ -56,7 +56,6 @@ pub(super) async fn publish(
         private: query.flag("private")?,
         event: query.event()?,
         retry_ms: query.retry_ms()?,
-        ephemeral: Arc::clone(&app.config.ephemeral),
         event_bytes_max: app.hub.limits().event_bytes_max,
     };
     match kind {

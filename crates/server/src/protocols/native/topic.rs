@@ -117,7 +117,7 @@ struct Done {
 async fn one(app: &App, op: Op) -> Result<Done, Problem> {
     let submission = Submission { ops: vec![op], atomic: false, time_ms: app.hub.now_ms() };
     match app.hub.submit(submission).await.pop() {
-        Some(Outcome::Committed { position, existed } | Outcome::Unchanged { position, existed }) => {
+        Some(Outcome::Committed { position, existed, .. } | Outcome::Unchanged { position, existed }) => {
             Ok(Done { position, existed })
         }
         Some(Outcome::Refused(refusal)) => Err(refusal.into()),

@@ -7,11 +7,9 @@ mod ndjson;
 mod routed;
 mod sse;
 
-use std::sync::Arc;
-
 use tidings_codec::EventName;
 use tidings_hub::ports::Publish;
-use tidings_hub::{Selectors, TopicName, Topics};
+use tidings_hub::{TopicName, Topics};
 
 pub(super) use self::ndjson::JsonLines;
 pub(super) use self::routed::RoutedLines;
@@ -72,8 +70,6 @@ pub(super) struct Common {
     pub(super) event: Option<EventName>,
     /// For items that name none.
     pub(super) retry_ms: Option<u64>,
-    /// Topics whose events are never stored.
-    pub(super) ephemeral: Arc<Selectors>,
     pub(super) event_bytes_max: usize,
 }
 
@@ -88,7 +84,8 @@ impl Common {
             retry_ms: self.retry_ms,
             data,
             utf8,
-            ephemeral: self.ephemeral.matches(self.topic.as_str()),
+            // The hub knows which topics are never stored.
+            ephemeral: false,
             item: None,
         }
     }

@@ -1,13 +1,12 @@
 //! NDJSON in, to many topics: each line that is not blank is `{"topic", "data", …}`.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidings_hub::Topics;
 use tidings_hub::ports::Publish;
-use tidings_hub::{Selectors, Topics};
 
 use super::lines::{Line, LineTooLong, Lines};
 use super::ndjson::{bad_line, is_blank};
@@ -32,7 +31,6 @@ pub(in crate::protocols::native) struct RoutedLines {
 /// What holds for every line.
 struct Rules {
     access: Access,
-    ephemeral: Arc<Selectors>,
     event_bytes_max: usize,
 }
 
@@ -62,14 +60,10 @@ enum OneOrMany<'a> {
 }
 
 impl RoutedLines {
-    pub(in crate::protocols::native) fn new(
-        access: Access,
-        ephemeral: Arc<Selectors>,
-        event_bytes_max: usize,
-    ) -> Self {
+    pub(in crate::protocols::native) fn new(access: Access, event_bytes_max: usize) -> Self {
         // Escapes make data longer in JSON: twice as long covers all but the oddest text.
         let line_bytes_max = event_bytes_max.saturating_mul(2).saturating_add(FRAME_BYTES);
-        Self { lines: Lines::new(line_bytes_max), rules: Rules { access, ephemeral, event_bytes_max } }
+        Self { lines: Lines::new(line_bytes_max), rules: Rules { access, event_bytes_max } }
     }
 
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Publish>, Problem> {
@@ -119,7 +113,8 @@ impl Rules {
             })
         });
         Ok(Publish {
-            ephemeral: topics.iter().all(|topic| self.ephemeral.matches(topic.as_str())),
+            // The hub knows which topics are never stored.
+            ephemeral: false,
             topics,
             private: written.private,
             id: id.transpose()?,
