@@ -25,6 +25,30 @@ use crate::shared::{Attachment, Shared};
 use crate::writer::Writer;
 
 /// A durable log in a directory. Dropping it ends it cleanly (and waits for that).
+///
+/// ```
+/// use std::sync::Arc;
+/// use tidings_hub::ports::{Clock, Log, Op, Publish, Submission};
+/// use tidings_hub::{Seq, TopicName};
+/// use tidings_log::{EmbeddedLog, LogConfig};
+///
+/// struct Noon;
+/// impl Clock for Noon {
+///     fn wall_ms(&self) -> u64 { 1_700_000_000_000 }
+///     fn monotonic_ms(&self) -> u64 { 0 }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let log = EmbeddedLog::open_dir(dir.path(), Arc::new(Noon), LogConfig::default())?;
+/// let topics = [TopicName::parse("news")?].into_iter().collect();
+/// let ops = vec![Op::Publish(Publish::text(topics, "hello"))];
+/// let outcomes = log.submit(Submission { ops, atomic: true, time_ms: Noon.wall_ms() }).await;
+/// assert_eq!((outcomes.len(), log.bounds().head), (1, Seq(1)));
+/// log.shutdown().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
     sender: mpsc::Sender<Msg>,

@@ -1,4 +1,5 @@
 //! The log as its port promises it: what is submitted is judged, kept, shown, answered, and read again.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A full disk refuses publishes, keeps serving, leaves no trace, and recovers by itself.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod common;
 

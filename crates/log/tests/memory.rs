@@ -1,4 +1,5 @@
 //! The log in memory is the same port: judged alike, read alike, and bounded.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod common;
 

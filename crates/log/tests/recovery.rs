@@ -1,4 +1,5 @@
 //! Starts after unclean ends: torn tails are cut off, damage is named, what is cut is kept aside.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod common;
 
@@ -118,8 +119,8 @@ fn a_start_reads_the_checkpoint_and_falls_back_when_it_is_damaged() {
     let checkpoints = || disk.names().into_iter().filter(|n| n.ends_with(".ckpt")).collect::<Vec<_>>();
     assert_eq!(checkpoints().len(), 2, "the last and one more");
     for bad in 0..=2 {
-        let copy = disk.copy(bad);
-        for name in checkpoints().iter().rev().take(bad as usize) {
+        let copy = disk.copy(1);
+        for name in checkpoints().iter().rev().take(bad) {
             copy.put(name, b"not a checkpoint");
         }
         let mut log = open(&copy);

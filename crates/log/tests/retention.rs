@@ -1,4 +1,5 @@
 //! What goes, when, and how it is told: the whole log by bytes and age, topics by limits of their own.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 mod common;
 

@@ -3,6 +3,7 @@
 //! A failing seed is named in the message; `TIDINGS_SEED=n` runs that one alone and tells what happens in it,
 //! `TIDINGS_SEEDS=n` runs that many. The canaries run the same world on
 //! disks that break a promise, and must fail: they prove that this test can.
+#![allow(clippy::print_stdout, reason = "one seed alone tells what happens in it")]
 
 mod common;
 #[path = "simulator/model.rs"]

@@ -1,5 +1,6 @@
 //! What the tests of the log share: a clock that is told the time, short ways to say operations, and a sink.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
 use std::future::Future;
 use std::pin::pin;

@@ -42,7 +42,7 @@ pub(crate) struct Model {
     gone_through: HashMap<&'static str, Seq>,
     /// Where topics were closed. One that has no history left may be forgotten.
     pub(crate) closed: HashMap<&'static str, Seq>,
-    /// The oldest place that is kept.
+    /// The oldest place that was ever the oldest that is kept.
     pub(crate) oldest: Seq,
     pub(crate) keys: HashMap<String, u64>,
     /// What may or may not have happened.
@@ -127,7 +127,8 @@ impl Model {
     /// After a start: settles what was in doubt by what is found, and checks all that must hold. In `os` mode a
     /// loss of power may have taken the newest events.
     pub(crate) fn meet(&mut self, found: &[Record], bounds: &Bounds, may_lose_tail: bool) -> Checked {
-        self.oldest = bounds.oldest;
+        // A removal that was not durable yet may be undone; what was forgotten meanwhile stays forgiven.
+        self.oldest = self.oldest.max(bounds.oldest);
         ensure(found.is_sorted_by(|a, b| a.seq < b.seq), || "places do not rise".into())?;
         self.settle_doubts(found)?;
         if may_lose_tail {

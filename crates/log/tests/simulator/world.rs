@@ -198,7 +198,7 @@ impl World {
     fn listen(&mut self) -> Result<(), String> {
         let Some(log) = &self.log else { return Ok(()) };
         let bounds = log.log.bounds();
-        self.model.oldest = bounds.oldest;
+        self.model.oldest = self.model.oldest.max(bounds.oldest);
         let news = log.told.with(|told| told.records[self.told..].to_vec());
         self.told += news.len();
         for record in &news {
