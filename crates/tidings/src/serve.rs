@@ -10,7 +10,7 @@ use clap::{ArgMatches, Command};
 use tidings_hub::ports::{Clock, Durability};
 use tidings_hub::{Hub, Selectors, SystemClock};
 use tidings_log::{EmbeddedLog, MemoryLog};
-use tidings_server::{Server, ServerError, raise_descriptor_limit};
+use tidings_server::{Server, ServerError, TlsConfig, raise_descriptor_limit};
 
 use crate::cli;
 use crate::failure::{Failure, say};
@@ -56,6 +56,14 @@ pub(crate) fn open(configuration: &Configuration) -> Result<(Hub, Server), Failu
         }
     }
     let hub = open_hub(configuration)?;
+    if let Some(TlsConfig::SelfSigned { dir: Some(dir), .. }) = &server.tls {
+        std::fs::create_dir_all(dir).map_err(|error| {
+            Failure::new(format!(
+                "the directory {} for the certificate cannot be made: {error}",
+                dir.display()
+            ))
+        })?;
+    }
     hub.spawn_ticks().map_err(|error| Failure::new(format!("the system gives no thread: {error}")))?;
     let server = Server::bind(server, hub.clone()).map_err(|error| match &error {
         ServerError::Gate(_) => Failure::usage(crate::failure::chain(&error)),

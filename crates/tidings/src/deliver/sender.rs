@@ -98,7 +98,8 @@ impl Sender {
                 return Err(Refused::All(Failure::new(why)));
             }
             if retries == 0 {
-                say(&format!("{why}; trying again until it works"));
+                let until = if self.patience.is_some() { "" } else { " until it works" };
+                say(&format!("{why}; trying again{until}"));
             }
             retries += 1;
             sleep(wait).await;

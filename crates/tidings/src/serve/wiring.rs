@@ -1,7 +1,5 @@
 //! From settings to what the log, the hub and the server are told. Nothing is decided here but who gets what.
 
-use std::sync::Arc;
-
 use tidings_hub::keys::KeyWindow;
 use tidings_hub::ports::Durability;
 use tidings_hub::{Limits, Selectors};
@@ -72,7 +70,6 @@ pub(super) fn server(configuration: &Configuration) -> ServerConfig {
         drain_ms: settings.drain.value.0,
         connections_max: settings.connections_max.value,
         body_bytes_max: settings.body_bytes_max.value.as_usize(),
-        ephemeral: Arc::new(ephemeral(settings)),
         key_window: key_window(settings),
         ..ServerConfig::default()
     }
