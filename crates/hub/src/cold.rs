@@ -3,7 +3,7 @@
 //! A page belongs to a subscriber for as long as it takes from it. One that stalls loses its page to the tick
 //! (it is read again from the cursor), so a stalled client costs its entry and nothing else.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -21,7 +21,10 @@ pub(crate) struct Turns {
 #[derive(Debug)]
 struct State {
     free: usize,
-    waiting: VecDeque<Waker>,
+    next_ticket: u64,
+    waiting: BTreeMap<u64, Waker>,
+    /// For whom the store was too busy: asked again with the next tick, and not before.
+    later: Vec<Waker>,
 }
 
 /// A turn; given back when dropped.
@@ -34,31 +37,59 @@ impl Turns {
     /// As many turns as there are pages in the budget, at least one.
     pub(crate) fn new(budget_bytes: usize, page_bytes: usize) -> Arc<Self> {
         let free = (budget_bytes / page_bytes.max(1)).max(1);
-        Arc::new(Self { state: Mutex::new(State { free, waiting: VecDeque::new() }) })
+        Arc::new(Self {
+            state: Mutex::new(State { free, next_ticket: 0, waiting: BTreeMap::new(), later: Vec::new() }),
+        })
     }
 
-    /// A turn, or a place in the line. Whoever is woken asks again: a turn is not kept for one who left.
-    pub(crate) fn poll_turn(self: &Arc<Self>, cx: &Context<'_>) -> Poll<Turn> {
+    /// A turn, or a place in the line, which `ticket` keeps. Whoever is woken asks again: a turn is not kept for one
+    /// who left.
+    pub(crate) fn poll_turn(self: &Arc<Self>, ticket: &mut Option<u64>, cx: &Context<'_>) -> Poll<Turn> {
         let mut state = self.state.lock();
         if state.free > 0 {
             state.free -= 1;
+            let old = ticket.take().and_then(|ticket| state.waiting.remove(&ticket));
+            drop(state);
+            drop(old);
             return Poll::Ready(Turn { turns: Arc::clone(self) });
         }
-        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.waiting.push_back(cx.waker().clone());
-        }
+        let number = *ticket.get_or_insert_with(|| {
+            state.next_ticket += 1;
+            state.next_ticket
+        });
+        let old = state.waiting.insert(number, cx.waker().clone());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 
-    /// Puts somebody in the line without asking: the store was busy.
-    pub(crate) fn wait(&self, cx: &Context<'_>) {
-        self.state.lock().waiting.push_back(cx.waker().clone());
+    /// Somebody with a ticket leaves; if it had been woken already, the next one is.
+    pub(crate) fn leave(&self, ticket: u64) {
+        let (_old, next) = {
+            let mut state = self.state.lock();
+            let old = state.waiting.remove(&ticket);
+            let pass_on = old.is_none() && state.free > 0;
+            (old, if pass_on { state.waiting.pop_first() } else { None })
+        };
+        if let Some((_, waker)) = next {
+            waker.wake();
+        }
     }
 
-    /// Wakes everybody in the line: a waker whose task is gone must not keep the others waiting.
-    pub(crate) fn wake_all(&self) {
-        let waiting = std::mem::take(&mut self.state.lock().waiting);
-        waiting.into_iter().for_each(Waker::wake);
+    /// The store was busy: again with the next tick.
+    pub(crate) fn later(&self, cx: &Context<'_>) {
+        self.state.lock().later.push(cx.waker().clone());
+    }
+
+    /// Wakes whom the store was too busy for, and as many in the line as there are turns: one who was woken and
+    /// does not ask must not keep the others waiting.
+    pub(crate) fn tick(&self) {
+        let (later, next) = {
+            let mut state = self.state.lock();
+            let next: Vec<_> = (0..state.free).map_while(|_| state.waiting.pop_first()).collect();
+            (std::mem::take(&mut state.later), next)
+        };
+        later.into_iter().chain(next.into_iter().map(|(_, waker)| waker)).for_each(Waker::wake);
     }
 }
 
@@ -67,9 +98,9 @@ impl Drop for Turn {
         let next = {
             let mut state = self.turns.state.lock();
             state.free += 1;
-            state.waiting.pop_front()
+            state.waiting.pop_first()
         };
-        if let Some(waker) = next {
+        if let Some((_, waker)) = next {
             waker.wake();
         }
     }
@@ -124,10 +155,14 @@ mod tests {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(Arc::clone(&count));
         let cx = Context::from_waker(&waker);
-        let Poll::Ready(first) = turns.poll_turn(&cx) else { panic!("one turn is free") };
-        assert!(turns.poll_turn(&cx).is_pending() && turns.poll_turn(&cx).is_pending());
+        let mut tickets = [None; 3];
+        let Poll::Ready(first) = turns.poll_turn(&mut tickets[0], &cx) else { panic!("one turn is free") };
+        assert!(
+            turns.poll_turn(&mut tickets[1], &cx).is_pending()
+                && turns.poll_turn(&mut tickets[1], &cx).is_pending()
+        );
         drop(first);
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "in the line once, however often it asked");
-        assert!(turns.poll_turn(&cx).is_ready());
+        assert!(turns.poll_turn(&mut tickets[1], &cx).is_ready());
     }
 }

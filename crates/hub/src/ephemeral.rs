@@ -28,7 +28,9 @@ impl Ephemeral {
         for topic in &record.topics {
             match control {
                 Control::Configure(config) if config.ephemeral => _ = self.declared.insert(topic.clone()),
-                Control::Configure(_) | Control::Delete => _ = self.declared.remove(topic.as_str()),
+                // What was missed while it was not stored stays missed.
+                Control::Configure(_) => {}
+                Control::Delete => _ = self.declared.remove(topic.as_str()),
                 Control::Close | Control::Trim { .. } => {}
             }
         }

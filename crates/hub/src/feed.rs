@@ -19,12 +19,21 @@ use crate::hub::{Inner, Visible};
 use crate::ports::{BoxFuture, LogError, Page, SeqRange, Want};
 use crate::position::{Position, Seq};
 use crate::record::{Record, Topics};
-use crate::resume::{self, Gap};
+use crate::resume::{self, Gap, Told};
 use crate::selector::Selectors;
-use crate::shard::SubscriberKey;
+use crate::shard::{SubscriberKey, THREAD_PLACES_MAX};
 
 /// Places taken from a thread at a time: what one chunk can hold of small events.
 const PLACES_MAX: usize = 256;
+
+/// Events that are looked at in one step.
+const SCAN_MAX: usize = 4_096;
+
+/// Steps of one poll: then it is somebody else's turn.
+pub(crate) const STEPS_MAX: usize = 32;
+
+/// What a subscriber may keep for encoding its next cold event.
+const SCRATCH_BYTES_MAX: usize = 4 << 10;
 
 /// An event on its way to a subscriber.
 pub(crate) struct View<'a> {
@@ -79,6 +88,8 @@ pub(crate) trait Visit {
     fn event(&mut self, view: &View<'_>) -> Taken;
     /// The event of which a part was taken.
     fn unfinished(&self) -> Option<Seq>;
+    /// Something was taken that should go out before anything is waited for.
+    fn holds(&self) -> bool;
 }
 
 pub(crate) struct Feed {
@@ -90,13 +101,16 @@ pub(crate) struct Feed {
     dialect: Dialect,
     conflate: bool,
     through: Seq,
-    told: Seq,
+    told: Told,
     lasts: VecDeque<Seq>,
     /// Events that were passed over as superseded and not yet reported.
     pub(crate) skipped: u64,
     page: Arc<Mutex<Option<HeldPage>>>,
     reading: Option<Reading>,
+    ticket: Option<u64>,
+    /// The frame of the last cold event that did not go out whole.
     scratch: Vec<u8>,
+    scratch_seq: Seq,
 }
 
 struct Reading {
@@ -111,7 +125,7 @@ pub(crate) struct FeedStart {
     pub(crate) dialect: Dialect,
     pub(crate) conflate: bool,
     pub(crate) through: Seq,
-    pub(crate) told: Seq,
+    pub(crate) told: Told,
     pub(crate) lasts: VecDeque<Seq>,
 }
 
@@ -137,7 +151,9 @@ impl Feed {
             skipped: 0,
             page,
             reading: None,
+            ticket: None,
             scratch: Vec::new(),
+            scratch_seq: Seq::ZERO,
         }
     }
 
@@ -148,6 +164,11 @@ impl Feed {
     /// Everything up to here has been considered.
     pub(crate) fn through(&self) -> Position {
         self.hub.position(self.through)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.scratch.capacity()
     }
 
     /// Bytes went out.
@@ -172,6 +193,11 @@ impl Feed {
         if !self.lasts.is_empty() {
             return self.poll_lasts(cx, visit);
         }
+        if look.short_of.is_none() {
+            // The thread has nothing up to its next place: so far this one is, whatever was lost or evicted there.
+            let nothing_to = look.places.first().map_or(look.through, |place| Some(place.prev()));
+            self.through = self.through.max(nothing_to.unwrap_or(self.through));
+        }
         let hub = Arc::clone(&self.hub);
         let visible = hub.visible.read();
         if visit.unfinished().is_none()
@@ -187,14 +213,23 @@ impl Feed {
         }
         *self.page.lock() = None;
         self.reading = None;
+        self.scratch = Vec::new();
         if let Some(short_of) = look.short_of {
-            let places = wanted(&visible, &self.filter, self.through, short_of);
+            let Some(places) = few(&visible, &self.filter, self.through, short_of) else {
+                return Poll::Ready(self.scan(&visible, short_of, visit));
+            };
             // Never a shard's lock under the log's: the tick goes the other way round.
             drop(visible);
             hub.shards[self.shard].lock().fill(self.key, self.through, short_of, &places);
             return Poll::Ready(Ok(Step::Moved));
         }
-        self.hot(&visible, &look.places, visit)?;
+        // A loss is told as soon as the frame that was begun is out.
+        let places =
+            if visit.unfinished().is_some() { look.places.get(..1).unwrap_or(&[]) } else { &look.places };
+        self.hot(&visible, places, visit)?;
+        if places.len() < look.places.len() && places.last().is_some_and(|last| self.through >= *last) {
+            return Poll::Ready(Ok(Step::Moved));
+        }
         let through = self.through;
         if look.places.last().is_some_and(|last| through < *last) {
             // Evicted under way, or the visitor is full.
@@ -211,12 +246,38 @@ impl Feed {
         if visit.unfinished().is_some() {
             return Poll::Ready(Err(FeedError::TrimmedMidFrame));
         }
-        if self.through >= visible.hot.head()
-            && resume::is_over(&self.filter, &self.grant, &visible.fold, self.through)
-        {
+        if visible.fold.ended(self.filter.selectors()).is_some_and(|at| at <= self.through) {
             return Poll::Ready(Ok(Step::Ended));
         }
         Poll::Ready(Ok(Step::Idle { heartbeat: look.heartbeat }))
+    }
+
+    /// Delivers from a part of the hot log that the filter's thread does not reach back to, event by event.
+    fn scan(&mut self, visible: &Visible, short_of: Seq, visit: &mut dyn Visit) -> Result<Step, FeedError> {
+        let selectors = self.filter.selectors();
+        let (mut places, mut looked, mut scanned) = (Vec::new(), 0, short_of);
+        for entry in visible.hot.after(self.through).take_while(|entry| entry.seq <= short_of) {
+            looked += 1;
+            let matches = entry.topics.iter().any(|topic| selectors.matches(topic.as_str()));
+            if matches && visible.hot.get(entry.seq).is_some_and(|hit| keeps(&self.filter, &hit)) {
+                places.push(entry.seq);
+            }
+            if looked == SCAN_MAX || places.len() == PLACES_MAX {
+                scanned = entry.seq;
+                break;
+            }
+        }
+        // A loss is told as soon as the frame that was begun is out.
+        let begun = visit.unfinished().is_some();
+        let taken = if begun { places.get(..1).unwrap_or(&[]) } else { &places };
+        self.hot(visible, taken, visit)?;
+        if taken.last().is_some_and(|last| self.through < *last) {
+            return Ok(Step::Full);
+        }
+        if taken.len() == places.len() {
+            self.through = self.through.max(scanned);
+        }
+        Ok(Step::Moved)
     }
 
     /// Delivers places from the hot log until one is missing there or the visitor takes no more.
@@ -272,7 +333,8 @@ impl Feed {
         if private && !topics.iter().any(|topic| self.grant.matches(topic.as_str())) {
             return Ok(false);
         }
-        if self.conflate && !begun {
+        // What supersedes must be something that this subscriber gets.
+        if self.conflate && !begun && self.filter.events().is_empty() {
             let newest = topics.iter().any(|topic| {
                 selectors.matches(topic.as_str())
                     && visible
@@ -296,12 +358,15 @@ impl Feed {
 
     /// A loss that this subscriber has not been told of, if there is one.
     fn gap(&mut self, visible: &Visible) -> Option<Gap> {
-        let known = self.through.max(self.told);
-        let lost = resume::lost_through(&self.filter, visible.span(&self.filter, &self.hub.ephemeral), known);
-        if lost <= known {
+        let span = visible.span(&self.filter, &self.hub.ephemeral);
+        let lost = visible.fold.lost_since(self.filter.selectors(), self.through, self.told.losses);
+        let ephemeral_lost =
+            if span.ephemeral_lost > self.told.ephemeral { span.ephemeral_lost } else { Seq::ZERO };
+        if lost.max(ephemeral_lost) <= self.through {
             return None;
         }
-        self.told = lost;
+        self.told = Told { losses: visible.fold.losses(), ephemeral: span.ephemeral_lost };
+        self.hub.counters.gap();
         let asked = visible.epochs.position(self.through);
         // What nobody has any more need not be looked for.
         self.through = self.through.max(visible.oldest.prev());
@@ -352,8 +417,10 @@ impl Feed {
         if slot.is_none() {
             let mut reading = match self.reading.take() {
                 Some(reading) => reading,
+                // Nobody may come back for it: what there is goes out first.
+                None if visit.holds() => return Poll::Ready(Ok(Step::Full)),
                 None => {
-                    let turn = ready!(self.hub.turns.poll_turn(cx));
+                    let turn = ready!(self.hub.turns.poll_turn(&mut self.ticket, cx));
                     self.hub.counters.cold_reads.add(1);
                     let bytes_max = self.hub.limits.cold_read_bytes;
                     Reading { future: self.hub.log.read(want, range, bytes_max), turn }
@@ -366,7 +433,8 @@ impl Feed {
                 }
                 Poll::Ready(Ok(page)) => *slot = Some(HeldPage::new(page, reading.turn)),
                 Poll::Ready(Err(LogError::Busy)) => {
-                    self.hub.turns.wait(cx);
+                    drop(reading);
+                    self.hub.turns.later(cx);
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(FeedError::Log(error))),
@@ -382,19 +450,24 @@ impl Feed {
         {
             return Poll::Ready(Ok(Step::Gap(gap)));
         }
+        let in_lasts = !self.lasts.is_empty();
         while let Some(record) = page.peek() {
+            let begun = visit.unfinished().is_some();
             if self.cold_record(&visible, record, visit)? == Taken::NotYet {
                 return Poll::Ready(Ok(Step::Full));
             }
             let seq = record.seq;
             page.advance();
             self.considered(seq);
+            if begun {
+                return Poll::Ready(Ok(Step::Moved));
+            }
         }
         let through = page.through();
         *slot = None;
         drop(slot);
         self.considered(through.min(range.last));
-        Poll::Ready(Ok(Step::Moved))
+        Poll::Ready(Ok(if in_lasts && self.lasts.is_empty() { Step::LastsDone } else { Step::Moved }))
     }
 
     /// Everything up to `seq` was considered, on whichever way the feed is.
@@ -423,9 +496,12 @@ impl Feed {
         }
         self.check_begun(record.seq, visit)?;
         let position = visible.epochs.position(record.seq);
-        self.scratch.clear();
-        frame::encode(self.dialect, position, &record.topics, event, &mut self.scratch);
-        Ok(visit.event(&View {
+        if visit.unfinished() != Some(record.seq) || self.scratch_seq != record.seq {
+            self.scratch.clear();
+            frame::encode(self.dialect, position, &record.topics, event, &mut self.scratch);
+            self.scratch_seq = record.seq;
+        }
+        let taken = visit.event(&View {
             seq: record.seq,
             position,
             time_ms: record.time_ms,
@@ -433,12 +509,19 @@ impl Feed {
             private: event.private,
             binary: event.binary,
             frame: &self.scratch,
-        }))
+        });
+        if taken == Taken::Whole && self.scratch.capacity() > SCRATCH_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+        Ok(taken)
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.hub.turns.leave(ticket);
+        }
         let _ = self.hub.shards[self.shard].lock().leave(self.key);
         self.hub.left();
     }
@@ -447,29 +530,27 @@ impl Drop for Feed {
 /// Whether an event is of a type that is wanted. The type stands in the frame; looking there costs only who comes
 /// with a filter of types, and only when it comes.
 fn keeps(filter: &Filter, hit: &Hit<'_>) -> bool {
-    filter.events().is_empty() || filter.keeps(frame::parts(hit.frame(Dialect::Native)).event.as_ref())
+    filter.events().is_empty() || filter.keeps_named(frame::event_name(hit.frame(Dialect::Native)))
 }
 
-/// The places in `(after, through]` that a filter wants, from the hot log: along the threads of its topics where
-/// they are known by name, else over all events.
-fn wanted(visible: &Visible, filter: &Filter, after: Seq, through: Seq) -> Vec<Seq> {
-    let keeps = |seq: Seq| visible.hot.get(seq).is_some_and(|hit| keeps(filter, &hit));
+/// The places in `(after, through]` that a filter wants, from the hot log along the threads of its topics, if
+/// these are known by name and the places are few. Else it is cheaper to look at one event after the other.
+fn few(visible: &Visible, filter: &Filter, after: Seq, through: Seq) -> Option<Vec<Seq>> {
     let mut places = Vec::new();
-    match filter.selectors().exact() {
-        Some(names) => {
-            for name in names {
-                let thread = visible.hot.thread(name.as_str(), after);
-                places.extend(thread.map(|entry| entry.seq).filter(|seq| *seq <= through && keeps(*seq)));
+    let mut walked = 0;
+    for name in filter.selectors().exact()? {
+        for entry in visible.hot.thread(name.as_str(), after) {
+            walked += 1;
+            if walked > THREAD_PLACES_MAX {
+                return None;
             }
-            places.sort_unstable();
-            places.dedup();
-        }
-        None => {
-            let matches = |topics: &Topics| topics.iter().any(|t| filter.selectors().matches(t.as_str()));
-            let entries = visible.hot.after(after).take_while(|entry| entry.seq <= through);
-            let found = entries.filter(|entry| matches(&entry.topics) && keeps(entry.seq));
-            places.extend(found.map(|entry| entry.seq));
+            let kept = || visible.hot.get(entry.seq).is_some_and(|hit| keeps(filter, &hit));
+            if entry.seq <= through && kept() {
+                places.push(entry.seq);
+            }
         }
     }
-    places
+    places.sort_unstable();
+    places.dedup();
+    Some(places)
 }

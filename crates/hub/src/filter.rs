@@ -42,7 +42,12 @@ impl Filter {
 
     /// Whether an event's type is kept.
     pub fn keeps(&self, event: Option<&EventName>) -> bool {
-        let name = event.map_or("message", EventName::as_str);
+        self.keeps_named(event.map(EventName::as_str))
+    }
+
+    /// The same by the type's name.
+    pub(crate) fn keeps_named(&self, event: Option<&str>) -> bool {
+        let name = event.unwrap_or("message");
         self.events.is_empty() || self.events.iter().any(|kept| kept.as_str() == name)
     }
 

@@ -29,7 +29,21 @@ pub struct TopicState {
     pub closed: Option<Seq>,
     /// What was declared, if anything.
     pub config: Option<Arc<TopicConfig>>,
+    /// The number of the loss (counted in this process) that raised `trimmed` last; not part of the state.
+    pub lost_at: LossCount,
 }
+
+/// A count of losses: a note to readers, the same to whoever compares states.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LossCount(pub u64);
+
+impl PartialEq for LossCount {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for LossCount {}
 
 impl TopicState {
     /// Whether the topic is there: it was published to or declared, and not deleted since.
@@ -56,6 +70,8 @@ pub struct Fold {
     forgotten: Seq,
     /// No topic lost anything past here: a bound that spares a scan, not a state (an undo may leave it high).
     trimmed_max: Seq,
+    losses: u64,
+    forgotten_at: u64,
 }
 
 impl PartialEq for Fold {
@@ -71,7 +87,7 @@ impl Fold {
     pub fn restore(topics: impl IntoIterator<Item = (TopicName, TopicState)>, forgotten: Seq) -> Self {
         let topics: HashMap<_, _> = topics.into_iter().collect();
         let trimmed_max = topics.values().map(|t| t.trimmed).max().unwrap_or_default().max(forgotten);
-        Self { topics, forgotten, trimmed_max }
+        Self { topics, forgotten, trimmed_max, losses: 0, forgotten_at: 0 }
     }
 
     /// All topics, also deleted ones that are not yet forgotten, in no order.
@@ -129,7 +145,9 @@ impl Fold {
                     // What was never stored is not counted in `last`.
                     let last = if state.is_ephemeral() { record.seq } else { state.last };
                     let trimmed = state.trimmed.max(last);
-                    *state = TopicState { trimmed, ..TopicState::default() };
+                    self.losses += 1;
+                    let lost_at = LossCount(self.losses);
+                    *state = TopicState { trimmed, lost_at, ..TopicState::default() };
                     self.trimmed_max = self.trimmed_max.max(trimmed);
                 }
                 What::Control(Control::Trim { through }) => self.lose(topic, *through),
@@ -142,7 +160,10 @@ impl Fold {
         if let Some(state) = self.topics.get_mut(topic.as_str()) {
             // What it never had it cannot lose: a quiet topic is no reason for a gap.
             let through = through.min(state.last);
-            state.trimmed = state.trimmed.max(through);
+            if through > state.trimmed {
+                self.losses += 1;
+                (state.trimmed, state.lost_at) = (through, LossCount(self.losses));
+            }
             self.trimmed_max = self.trimmed_max.max(state.trimmed);
         }
     }
@@ -164,6 +185,10 @@ impl Fold {
             }
             !(history_gone && tells_nothing)
         });
+        if forgotten > self.forgotten {
+            self.losses += 1;
+            self.forgotten_at = self.losses;
+        }
         self.forgotten = forgotten;
         self.trimmed_max = self.trimmed_max.max(forgotten);
     }
@@ -171,6 +196,31 @@ impl Fold {
     /// No topic lost anything past here.
     pub fn trimmed_max(&self) -> Seq {
         self.trimmed_max
+    }
+
+    /// How many losses there were in this process.
+    pub fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// As [`Self::lost_through`], counting only what was lost after the loss number `told`.
+    pub fn lost_since(&self, selectors: &Selectors, after: Seq, told: u64) -> Seq {
+        if self.trimmed_max <= after || self.losses <= told {
+            return Seq::ZERO;
+        }
+        let forgotten = if self.forgotten_at > told { self.forgotten } else { Seq::ZERO };
+        let news = |t: &TopicState| if t.lost_at.0 > told { t.trimmed } else { Seq::ZERO };
+        match selectors.exact() {
+            Some(names) => {
+                names.map(|n| self.topics.get(n.as_str()).map_or(forgotten, news)).max().unwrap_or_default()
+            }
+            None => {
+                let of = |(name, t): (&TopicName, &TopicState)| {
+                    (news(t) > after && selectors.matches(name.as_str())).then_some(t.trimmed)
+                };
+                self.topics.iter().filter_map(of).max().unwrap_or_default().max(forgotten)
+            }
+        }
     }
 
     /// The last place that the selected topics may have lost: whoever has considered all up to there missed nothing.
@@ -212,7 +262,11 @@ impl Fold {
 
     fn topic(&mut self, topic: &TopicName, seq: Seq) -> &mut TopicState {
         // One that was forgotten may have lost events before it came back.
-        let new = || TopicState { trimmed: self.forgotten, ..TopicState::default() };
+        let new = || TopicState {
+            trimmed: self.forgotten,
+            lost_at: LossCount(self.forgotten_at),
+            ..TopicState::default()
+        };
         let state = self.topics.entry(topic.clone()).or_insert_with(new);
         if !state.exists() {
             state.created = seq;

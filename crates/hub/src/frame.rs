@@ -32,7 +32,7 @@ pub fn encode(dialect: Dialect, position: Position, topics: &Topics, event: &Eve
     if let Some(retry_ms) = event.retry_ms {
         block = block.retry_ms(retry_ms);
     }
-    let base64;
+    let (base64, lossy);
     let text = if event.binary {
         base64 = base64::engine::general_purpose::STANDARD.encode(&event.data);
         base64.as_str()
@@ -40,7 +40,10 @@ pub fn encode(dialect: Dialect, position: Position, topics: &Topics, event: &Eve
         // Judged at the door to be UTF-8; what a damaged store might give is made harmless instead of trusted.
         match std::str::from_utf8(&event.data) {
             Ok(text) => text,
-            Err(_) => return block.data(&String::from_utf8_lossy(&event.data)).end(),
+            Err(_) => {
+                lossy = String::from_utf8_lossy(&event.data);
+                lossy.as_ref()
+            }
         }
     };
     match dialect {
@@ -131,6 +134,14 @@ pub const CURSOR_EVENT: EventName = EventName::from_static("tidings.cursor").exp
 pub const GAP_EVENT: EventName = EventName::from_static("tidings.gap").expect("it has no line end");
 /// What no publisher's event type may begin with: readers trust these.
 pub const RESERVED_PREFIX: &str = "tidings.";
+
+/// An event's type, from its native frame.
+pub(crate) fn event_name(native: &[u8]) -> Option<&str> {
+    // The lines before the data: id, event, retry.
+    let lines = native.split(|byte| *byte == b'\n').take(3).take_while(|line| !line.starts_with(b"data"));
+    let mut names = lines.filter_map(|line| line.strip_prefix(b"event: "));
+    names.next().and_then(|name| std::str::from_utf8(name).ok())
+}
 
 /// Splits a native frame into its parts again: publisher's id, type, retry, data lines joined by LF.
 pub(crate) fn parts(native: &[u8]) -> FrameParts {
@@ -229,6 +240,8 @@ mod tests {
         };
         let text = frame(Dialect::Native, &["x"], &full);
         let parts = parts(text.as_bytes());
+        assert_eq!(event_name(text.as_bytes()), Some("e"));
+        assert_eq!(event_name(b"id: 1.1\ndata: x\ndata: event: y\n\n"), None);
         assert_eq!((parts.id, parts.event, parts.retry_ms), (full.id, full.event, full.retry_ms));
         assert_eq!(parts.data, " a\n\nb: c");
     }

@@ -461,7 +461,7 @@ impl Hub {
         /// Between two looks at every subscriber when nothing drains.
         const FULL_TICK_MS: u64 = 1_000;
         let inner = &self.inner;
-        inner.turns.wake_all();
+        inner.turns.tick();
         let now_ms = inner.clock.monotonic_ms();
         let due_ms = inner.full_tick_ms.load(Ordering::Relaxed);
         if now_ms < due_ms && !inner.draining.load(Ordering::Relaxed) {
@@ -509,7 +509,7 @@ impl Hub {
             let start = resume::start(&ask.from, &ask.filter, &ask.grant, span, limits.last_topics_max)
                 .map_err(|_| SubscribeError::TooManyTopics { limit: limits.last_topics_max })?;
             let nothing_to_tell = start.gap.is_none() && start.lasts.is_empty();
-            if nothing_to_tell && resume::is_over(&ask.filter, &ask.grant, &visible.fold, start.through) {
+            if nothing_to_tell && resume::is_over(&ask.filter, &visible.fold, &visible.hot, start.through) {
                 return Err(SubscribeError::Ended { at: visible.epochs.position(visible.hot.head()) });
             }
             start
@@ -611,7 +611,8 @@ struct Follower {
 
 impl Follower {
     fn hub(&self) -> Option<Arc<Inner>> {
-        self.hub.get()?.upgrade()
+        // The store may have something to say while the hub is still opening.
+        self.hub.wait().upgrade()
     }
 }
 

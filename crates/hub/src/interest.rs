@@ -1,9 +1,7 @@
 //! Interest: from an event's topics to the filters that want it. The cost depends on who wants it, not on how
 //! many topics or filters there are.
 
-use std::collections::{BTreeMap, HashMap};
-
-use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::selector::{Glob, Selector};
 use crate::topic::TopicName;
@@ -14,7 +12,7 @@ pub type FilterKey = usize;
 /// Which filters name which topics.
 #[derive(Debug, Default)]
 pub struct Interest {
-    exact: HashMap<TopicName, SmallVec<[FilterKey; 2]>>,
+    exact: HashMap<TopicName, BTreeSet<FilterKey>>,
     /// Patterns under what they begin with, so that a topic looks at those only which may match it.
     globs: HashMap<Box<str>, Vec<Pattern>>,
     /// How many patterns have a literal prefix of each length: the lengths to look up.
@@ -31,7 +29,7 @@ impl Interest {
     /// A filter names this selector.
     pub fn add(&mut self, selector: &Selector, filter: FilterKey) {
         match selector {
-            Selector::Exact(topic) => self.exact.entry(topic.clone()).or_default().push(filter),
+            Selector::Exact(topic) => _ = self.exact.entry(topic.clone()).or_default().insert(filter),
             Selector::Glob(glob) => {
                 let prefix = glob.literal_prefix();
                 let patterns = self.globs.entry(prefix.into()).or_default();
@@ -51,7 +49,7 @@ impl Interest {
         match selector {
             Selector::Exact(topic) => {
                 if let Some(filters) = self.exact.get_mut(topic.as_str()) {
-                    filters.retain(|f| *f != filter);
+                    filters.remove(&filter);
                     if filters.is_empty() {
                         self.exact.remove(topic.as_str());
                     }

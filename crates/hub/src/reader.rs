@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tidings_codec::{EventId, EventName};
 
-use crate::feed::{Feed, FeedError, Step, Taken, View, Visit};
+use crate::feed::{Feed, FeedError, STEPS_MAX, Step, Taken, View, Visit};
 use crate::frame::{self, FrameParts};
 use crate::ids::WireId;
 use crate::ports::LogError;
@@ -21,6 +21,7 @@ pub struct Reader {
     gap: Option<Gap>,
     /// Where the stream stands that has no event yet; see [`ReadPage::position`].
     position: Position,
+    take: Take,
 }
 
 /// Events that are there now.
@@ -71,7 +72,7 @@ impl ReadEvent {
 impl Reader {
     pub(crate) fn new(feed: Feed, resume: Resume, gap: Option<Gap>, lasts_after: Option<Position>) -> Self {
         let position = lasts_after.unwrap_or_else(|| feed.through());
-        Self { feed, resume, gap, position }
+        Self { feed, resume, gap, position, take: Take::default() }
     }
 
     /// How the beginning was found.
@@ -84,18 +85,20 @@ impl Reader {
     /// # Errors
     /// [`LogError`] if old history could not be read.
     pub async fn page(&mut self, limit: usize, bytes_max: usize) -> Result<ReadPage, LogError> {
-        let mut take = Take { events: Vec::new(), left: limit, bytes_left: bytes_max };
-        poll_fn(|cx| self.poll_page(cx, &mut take)).await
+        // What was taken for a page that nobody waited for any more belongs to this one.
+        self.take.left = limit.saturating_sub(self.take.events.len());
+        self.take.bytes_left = bytes_max;
+        poll_fn(|cx| self.poll_page(cx)).await
     }
 
     /// Waits until there may be more, or all topics ended, or the hub drains. May be dropped at any time.
     pub async fn changed(&mut self) {
         poll_fn(|cx| {
             let mut nothing = Take { events: Vec::new(), left: 0, bytes_left: 0 };
-            if self.gap.is_some() {
+            if self.gap.is_some() || !self.take.events.is_empty() {
                 return Poll::Ready(());
             }
-            loop {
+            for _ in 0..STEPS_MAX {
                 match self.feed.poll(cx, &mut nothing) {
                     Poll::Ready(Ok(Step::Moved | Step::LastsDone)) => {}
                     Poll::Ready(Ok(Step::Idle { heartbeat })) => {
@@ -112,21 +115,30 @@ impl Reader {
                     Poll::Pending => return Poll::Pending,
                 }
             }
+            cx.waker().wake_by_ref();
+            Poll::Pending
         })
         .await;
     }
 
-    fn poll_page(&mut self, cx: &mut Context<'_>, take: &mut Take) -> Poll<Result<ReadPage, LogError>> {
+    fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Result<ReadPage, LogError>> {
         let (mut caught_up, mut ended) = (false, false);
         let mut later = None;
+        let mut steps = 0;
         loop {
-            match self.feed.poll(cx, take) {
-                Poll::Ready(Ok(Step::Moved)) => {}
+            match self.feed.poll(cx, &mut self.take) {
+                Poll::Ready(Ok(Step::Moved)) => {
+                    steps += 1;
+                    if steps == STEPS_MAX {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 Poll::Ready(Ok(Step::LastsDone)) => self.position = self.feed.through(),
                 Poll::Ready(Ok(Step::Full)) => break,
                 Poll::Ready(Ok(Step::Gap(gap))) => {
                     self.position = self.feed.through();
-                    if take.events.is_empty() {
+                    if self.take.events.is_empty() {
                         self.gap = Some(gap);
                     } else {
                         // It lies behind these events: the next page begins with it.
@@ -154,7 +166,7 @@ impl Reader {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        let events = std::mem::take(&mut take.events);
+        let events = std::mem::take(&mut self.take.events);
         if !caught_up && let Some(last) = events.last() {
             self.position = last.position;
         }
@@ -165,6 +177,7 @@ impl Reader {
 }
 
 /// Events being taken.
+#[derive(Default)]
 struct Take {
     events: Vec<ReadEvent>,
     left: usize,
@@ -196,5 +209,9 @@ impl Visit for Take {
 
     fn unfinished(&self) -> Option<Seq> {
         None
+    }
+
+    fn holds(&self) -> bool {
+        false
     }
 }

@@ -74,12 +74,21 @@ pub enum GapReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     pub(crate) through: Seq,
-    /// Losses up to here need no telling (any more).
-    pub(crate) told: Seq,
+    /// Losses up to this one need no telling (any more).
+    pub(crate) told: Told,
     pub(crate) resume: Resume,
     pub(crate) gap: Option<Gap>,
     /// Single places to deliver before going on after `through`.
     pub(crate) lasts: VecDeque<Seq>,
+}
+
+/// Which losses were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Of what is stored: the number of the last loss.
+    pub(crate) losses: u64,
+    /// Of what is not stored: the last place.
+    pub(crate) ephemeral: Seq,
 }
 
 /// What a beginning is found in.
@@ -105,16 +114,14 @@ pub(crate) fn start(
     span: Span<'_>,
     last_topics_max: usize,
 ) -> Result<Start, TooManyTopics> {
-    let at =
-        |through: Seq, resume| Start { through, told: through, resume, gap: None, lasts: VecDeque::new() };
+    let told = Told { losses: span.fold.losses(), ephemeral: span.ephemeral_lost };
+    let at = |through: Seq, resume| Start { through, told, resume, gap: None, lasts: VecDeque::new() };
     let gap = |through: Seq, reason, asked: &str| Start {
         gap: Some(Gap {
             reason,
             asked: asked.into(),
             resumes_after: span.epochs.position(through).to_string(),
         }),
-        // One telling is enough for whatever else is missing.
-        told: lost_through(filter, span, through).max(through),
         ..at(through, Resume::Gap)
     };
     let beginning = span.oldest.prev();
@@ -122,8 +129,7 @@ pub(crate) fn start(
         From::Tail => at(span.head, Resume::Tail),
         From::Start => {
             // What is kept is what was asked for: earlier losses are no gap.
-            let told = lost_through(filter, span, beginning);
-            Start { told: told.max(beginning), ..at(beginning, Resume::Exact) }
+            at(beginning, Resume::Exact)
         }
         From::Last => {
             let lasts = lasts(filter, grant, span, last_topics_max)?;
@@ -174,6 +180,10 @@ fn lasts(
             if last > state.trimmed {
                 lasts.insert(last);
             }
+            // Private, and perhaps allowed by another of its topics: the delivery knows.
+            if state.last > last.max(state.trimmed) && !grant.is_empty() {
+                lasts.insert(state.last);
+            }
         }
         // What is not stored is not in the fold.
         let live_only = span.hot.newest(name).filter(|entry| entry.ephemeral);
@@ -199,13 +209,16 @@ pub(crate) fn visible_last(name: &str, state: &TopicState, grant: &Selectors) ->
 }
 
 /// Whether nothing will ever come after `through`: all topics are closed and what they have was delivered.
-pub(crate) fn is_over(filter: &Filter, grant: &Selectors, fold: &Fold, through: Seq) -> bool {
+pub(crate) fn is_over(filter: &Filter, fold: &Fold, hot: &HotLog, through: Seq) -> bool {
     fold.ended(filter.selectors()).is_some()
         && filter.selectors().exact().is_some_and(|mut names| {
             names.all(|name| {
                 fold.get(name.as_str()).is_none_or(|state| {
-                    let last = visible_last(name.as_str(), state, grant);
-                    last <= through || last <= state.trimmed
+                    // Also a private one: who may see it by another of its topics is known to the event alone.
+                    (state.last <= through || state.last <= state.trimmed)
+                        && hot
+                            .newest(name.as_str())
+                            .is_none_or(|entry| !entry.ephemeral || entry.seq <= through)
                 })
             })
         })

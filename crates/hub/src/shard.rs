@@ -23,7 +23,7 @@ use crate::cold::HeldPage;
 use crate::filter::Filter;
 use crate::interest::{FilterKey, Interest};
 use crate::position::Seq;
-use crate::record::{Record, What};
+use crate::record::{Control, Record, What};
 
 /// The number of a subscriber within its shard.
 pub type SubscriberKey = usize;
@@ -99,6 +99,22 @@ pub struct Look {
 /// Silence after which a page of old history that nobody takes is let go (it can be read again).
 const PAGE_IDLE_MS: u64 = 2_000;
 
+/// Places of a thread that are kept: who is further behind looks into the hot log.
+pub(crate) const THREAD_PLACES_MAX: usize = 1_024;
+
+impl FilterEntry {
+    /// Lets go what the hot log does not have any more, and what few can want. `from` follows what was let go and
+    /// not the hot log: a thread with nothing in it reaches back as far as it is known to have had nothing.
+    fn cut(&mut self, base: Seq) {
+        while self.thread.len() > THREAD_PLACES_MAX
+            || self.thread.front().is_some_and(|oldest| *oldest <= base)
+        {
+            let Some(gone) = self.thread.pop_front() else { return };
+            self.from = self.from.max(gone);
+        }
+    }
+}
+
 impl Shard {
     /// An empty shard that has seen everything up to `seen`.
     pub fn new(now_ms: u64, seen: Seq, heartbeat_ms: u64) -> Self {
@@ -134,7 +150,8 @@ impl Shard {
             written_ms: self.now_ms,
             looked_ms: self.now_ms,
             heartbeat: false,
-            end: End::Open,
+            // Who slipped in as the drain began is ended with the next tick.
+            end: if self.draining { End::At { ms: self.now_ms } } else { End::Open },
             page,
         });
         members.push(subscriber);
@@ -187,14 +204,12 @@ impl Shard {
         match &record.what {
             What::Event(event) if !entry.filter.keeps(event.event.as_ref()) => return,
             What::Event(_) => {
-                while entry.thread.front().is_some_and(|oldest| *oldest <= base) {
-                    entry.thread.pop_front();
-                }
-                entry.from = entry.from.max(base);
                 entry.thread.push_back(record.seq);
+                entry.cut(base);
             }
-            // A closed topic ends streams, a deleted or trimmed one may be a gap: look.
-            What::Control(_) => {}
+            // A closed topic ends streams. Who waits has seen all that a removal could take.
+            What::Control(Control::Close) => {}
+            What::Control(_) => return,
         }
         for member in &entry.members {
             wake.extend(self.subscribers[*member].waker.take());
@@ -224,10 +239,8 @@ impl Shard {
             }
         }
         for (_, entry) in &mut self.filters {
-            while entry.thread.front().is_some_and(|oldest| *oldest <= base) {
-                entry.thread.pop_front();
-            }
-            entry.from = entry.from.max(base);
+            entry.cut(base);
+            entry.thread.shrink_to(2 * entry.thread.len());
         }
     }
 
@@ -235,7 +248,8 @@ impl Shard {
     pub fn drain(&mut self, over_ms: u64) {
         self.draining = true;
         for (key, subscriber) in &mut self.subscribers {
-            subscriber.end = End::At { ms: self.now_ms + over_ms * (spread(key) % 1_024) / 1_024 };
+            subscriber.end =
+                End::At { ms: self.now_ms.saturating_add(over_ms / 1_024 * (spread(key) % 1_024)) };
         }
     }
 
@@ -281,6 +295,12 @@ impl Shard {
             subscriber.written_ms = self.now_ms;
             subscriber.heartbeat = false;
         }
+    }
+
+    /// Places in all threads.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.filters.iter().map(|(_, entry)| entry.thread.len()).sum()
     }
 
     /// A subscriber's filter.

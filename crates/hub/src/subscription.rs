@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use crate::feed::{Feed, FeedError, Step, Taken, View, Visit};
+use crate::feed::{Feed, FeedError, STEPS_MAX, Step, Taken, View, Visit};
 use crate::frame;
 use crate::position::{Position, Seq};
 use crate::resume::{Gap, Resume};
@@ -29,6 +29,7 @@ pub enum CursorBlock {
 pub struct Subscription {
     feed: Feed,
     resume: Resume,
+    begin: Position,
     cursor_block: CursorBlock,
     /// Bytes of its own that are not yet written: head, gap, heartbeat, end.
     own: Vec<u8>,
@@ -86,7 +87,12 @@ impl Subscription {
             // Also one that receives nothing resumes from here.
             None => frame::cursor_block(begin, cursor_block == CursorBlock::Event, &mut own),
         }
-        Self { feed, resume, cursor_block, own, partial: None, chunk_bytes, state: State::Open }
+        Self { feed, resume, begin, cursor_block, own, partial: None, chunk_bytes, state: State::Open }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scratch_bytes(&self) -> usize {
+        self.feed.scratch_bytes()
     }
 
     /// How the beginning was found.
@@ -94,9 +100,9 @@ impl Subscription {
         self.resume
     }
 
-    /// Everything up to here has been written or was not for this subscriber.
+    /// Where it begins: a client that goes on after this misses nothing of it.
     pub fn position(&self) -> Position {
-        self.feed.through()
+        self.begin
     }
 
     /// The next bytes; `None` at an orderly end.
@@ -108,6 +114,7 @@ impl Subscription {
             return Poll::Ready(None);
         }
         let mut chunk = Chunk { out: Vec::new(), room: self.chunk_bytes, partial: self.partial, frames: 0 };
+        let mut steps = 0;
         loop {
             if chunk.partial.is_none() && !self.own.is_empty() {
                 let bytes = self.own.len().min(chunk.room - chunk.out.len().min(chunk.room));
@@ -132,7 +139,13 @@ impl Subscription {
             };
             let as_event = self.cursor_block == CursorBlock::Event;
             match step {
-                Step::Moved => {}
+                Step::Moved => {
+                    steps += 1;
+                    if steps == STEPS_MAX {
+                        cx.waker().wake_by_ref();
+                        break;
+                    }
+                }
                 Step::Full => break,
                 Step::Gap(gap) => tell(&gap, self.feed.through(), &mut self.own),
                 Step::LastsDone => frame::cursor_block(self.feed.through(), as_event, &mut self.own),
@@ -226,6 +239,10 @@ impl Visit for Chunk {
 
     fn unfinished(&self) -> Option<Seq> {
         self.partial.map(|(seq, _)| seq)
+    }
+
+    fn holds(&self) -> bool {
+        !self.out.is_empty()
     }
 }
 

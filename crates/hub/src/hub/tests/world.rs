@@ -29,6 +29,8 @@ pub(super) struct TestLog {
     state: Mutex<State>,
     epochs: Arc<Epochs>,
     hold: Arc<AtomicBool>,
+    pub(super) busy: AtomicBool,
+    left: std::sync::atomic::AtomicUsize,
 }
 
 struct State {
@@ -58,6 +60,9 @@ impl Log for TestLog {
     }
 
     fn read(&self, want: Want, range: SeqRange, bytes_max: usize) -> BoxFuture<Result<Page, LogError>> {
+        if self.busy.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(LogError::Busy)));
+        }
         let state = self.state.lock();
         let mut page = Page { through: range.last, oldest: state.oldest, ..Page::default() };
         let mut bytes = 0;
@@ -73,6 +78,9 @@ impl Log for TestLog {
             }
             bytes += event.data.len();
             page.records.push(record.clone());
+        }
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.hold.store(true, Ordering::SeqCst);
         }
         let (hold, mut page) = (Arc::clone(&self.hold), Some(page));
         Box::pin(std::future::poll_fn(move |_| match hold.load(Ordering::SeqCst) {
@@ -126,7 +134,29 @@ pub(super) fn small() -> Limits {
     }
 }
 
+impl TestLog {
+    /// Reads wait from the nth on.
+    pub(super) fn after_reads(&self, n: usize) {
+        self.left.store(n, Ordering::SeqCst);
+    }
+}
+
 impl World {
+    /// A store of its own, without a hub.
+    pub(super) fn log_fresh(&self) -> Arc<TestLog> {
+        let epochs = Arc::new(Epochs::first(Epoch(1)));
+        let judge =
+            Judge::new(Fold::default(), Keys::new(KeyWindow::default()), Arc::clone(&epochs), Seq::ZERO);
+        let state = State { judge, stored: Vec::new(), oldest: Seq(1), sink: None };
+        Arc::new(TestLog {
+            state: Mutex::new(state),
+            epochs,
+            hold: Arc::default(),
+            busy: AtomicBool::new(false),
+            left: std::sync::atomic::AtomicUsize::new(usize::MAX),
+        })
+    }
+
     pub(super) fn new(limits: Limits) -> Self {
         Self::restarted(limits, Vec::new(), Epochs::first(Epoch(1)))
     }
@@ -138,7 +168,13 @@ impl World {
         let mut judge = Judge::new(Fold::default(), keys, Arc::clone(&epochs), Seq::ZERO);
         stored.iter().for_each(|record| judge.replay(record));
         let state = State { judge, stored, oldest: Seq(1), sink: None };
-        let log = Arc::new(TestLog { state: Mutex::new(state), epochs, hold: Arc::default() });
+        let log = Arc::new(TestLog {
+            state: Mutex::new(state),
+            epochs,
+            hold: Arc::default(),
+            busy: AtomicBool::new(false),
+            left: std::sync::atomic::AtomicUsize::new(usize::MAX),
+        });
         let clock = Arc::new(HandClock::default());
         let ephemeral = Selectors::new(vec![Selector::parse("typing/*").unwrap()]);
         let port: Arc<dyn Log> = Arc::clone(&log) as _;
@@ -232,9 +268,21 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// Polls for as long as it asks for it by itself.
+    fn poll(&mut self) -> Poll<Option<Result<Bytes, StreamError>>> {
+        let again = Arc::new(Again::default());
+        let waker = Waker::from(Arc::clone(&again));
+        loop {
+            let polled = self.stream.poll_chunk(&mut Context::from_waker(&waker));
+            if polled.is_ready() || !again.0.swap(false, Ordering::SeqCst) {
+                return polled;
+            }
+        }
+    }
+
     /// The next chunk, if there is one now.
     pub(super) fn chunk(&mut self) -> Result<Option<Bytes>, StreamError> {
-        match self.stream.poll_chunk(&mut Context::from_waker(Waker::noop())) {
+        match self.poll() {
             Poll::Ready(Some(chunk)) => chunk.map(Some),
             Poll::Ready(None) => {
                 self.over = true;
@@ -309,10 +357,24 @@ pub(super) fn event_id(id: &str) -> Option<EventId> {
     Some(EventId::parse(id).unwrap())
 }
 
-/// A future that is ready.
+#[derive(Default)]
+struct Again(AtomicBool);
+
+impl std::task::Wake for Again {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A future that is ready, or asks for its next turn by itself.
 pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("this should not have to wait"),
+    let again = Arc::new(Again::default());
+    let waker = Waker::from(Arc::clone(&again));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        assert!(again.0.swap(false, Ordering::SeqCst), "this should not have to wait");
     }
 }
