@@ -102,3 +102,53 @@ pub(crate) fn op_bytes(op: &Op) -> usize {
 pub(crate) fn submission_bytes(submission: &Submission) -> usize {
     submission.ops.iter().fold(0, |sum, op| op_bytes(op).saturating_add(sum))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tidings_hub::fold::Fold;
+    use tidings_hub::judge::Judge;
+    use tidings_hub::keys::{KeyWindow, Keys};
+    use tidings_hub::ports::Publish;
+    use tidings_hub::{Epoch, Epochs, EventId, EventName, ItemKey, Retention, Seq, TopicConfig, TopicName};
+
+    use super::*;
+    use crate::frame::encode_record;
+
+    #[test]
+    fn no_record_is_longer_than_its_operation_was_counted() {
+        let name = |text: &str| TopicName::parse(text).unwrap();
+        let bare = Publish::bytes([name("a")].into_iter().collect(), Bytes::from_static(b"data"));
+        let full = Publish {
+            topics: ["a", "b/c", "ü"].into_iter().map(name).collect(),
+            id: EventId::parse("id").ok(),
+            event: EventName::parse("named").ok(),
+            retry_ms: Some(5),
+            item: Some(ItemKey { key: "key".into(), index: 0 }),
+            ..bare.clone()
+        };
+        let retention = Retention { age_ms: Some(1), bytes: Some(2), count: Some(3) };
+        let config = TopicConfig { retention, ..TopicConfig::default() };
+        let ops = [
+            Op::Publish(bare),
+            Op::Publish(full),
+            Op::Configure { topic: name("t"), config },
+            Op::Trim { topic: name("a"), through: Seq(1) },
+            Op::Close { topic: name("a") },
+            Op::Delete { topic: name("a") },
+        ];
+        let keys = Keys::new(KeyWindow::default());
+        let mut judge = Judge::new(Fold::default(), keys, Arc::new(Epochs::first(Epoch(1))), Seq::ZERO);
+        for op in ops {
+            let (bytes, said) = (op_bytes(&op), format!("{op:?}"));
+            let mut records = Vec::new();
+            drop(judge.judge(Submission { ops: vec![op], atomic: true, time_ms: 1 }, &mut records));
+            assert_eq!(records.len(), 1, "{said}");
+            let mut frame = Vec::new();
+            encode_record(1, &records[0], &mut frame);
+            assert!(frame.len() <= bytes, "{} > {bytes}: {said}", frame.len());
+        }
+    }
+}
