@@ -108,13 +108,13 @@ follow('/topics/demo/monitor?from=last', {
   connections(event) {
     const now = JSON.parse(event.data);
     show('connections', now.open);
-    show('connections-more', `${now.subscribers} subscribers; ${now.accepted} accepted since the start`);
+    show('connections-more', `subscribers: ${now.subscribers}; accepted since the start: ${now.accepted}`);
     charts.connections.add(now.open);
   },
   requests(event) {
     const now = JSON.parse(event.data);
     show('requests', now.total);
-    show('requests-more', `${now.streams} streams, ${now.publishes} publishes, ${now.events} events`);
+    show('requests-more', `streams: ${now.streams}, publishes: ${now.publishes}, events: ${now.events}`);
     // A hub that was restarted counts from 0 again.
     if (before !== null && now.total >= before) charts.requests.add(now.total - before);
     before = now.total;
