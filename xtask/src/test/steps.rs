@@ -52,6 +52,19 @@ pub(super) const STEPS: &[Step] = &[
         ],
         work: Work::Run(browser),
     },
+    Step {
+        name: "examples",
+        about: "the examples, and every command that the book shows, against the real binary",
+        needs: &[
+            Need { binary: "node", package: "nodejs", major_min: Some(20) },
+            Need::any("npm", "npm"),
+            Need::any("curl", "curl"),
+            Need::any("python3", "python3"),
+            Need::any("php", "php-cli"),
+            Need::any("go", "golang-go"),
+        ],
+        work: Work::Run(examples),
+    },
 ];
 
 impl Step {
@@ -104,17 +117,32 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
 fn browser(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     let binary = build_tidings(root)?;
     let directory = root.join("tests/browser");
-    child::run(
-        Command::new("npm")
-            .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-            .current_dir(&directory),
-    )?;
+    npm_ci(&directory)?;
+    node_tests(&directory, &binary, &[], tally)
+}
+
+fn examples(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let binary = build_tidings(root)?;
+    node_tests(root, &binary, &["docs/examples.test.mjs", "examples/publish/publish.test.mjs"], tally)?;
+    let directory = root.join("examples/relay-source");
+    npm_ci(&directory)?;
+    node_tests(&directory, &binary, &[], tally)
+}
+
+fn npm_ci(directory: &Path) -> Result<(), Failure> {
+    let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
+    child::run(Command::new("npm").args(arguments).current_dir(directory))
+}
+
+/// Runs these test files, or all below the directory.
+fn node_tests(directory: &Path, binary: &Path, files: &[&str], tally: &mut Tally) -> Result<(), Failure> {
     let mut command = Command::new("node");
     // One file at a time: two browsers at once on a small machine only prove that it is small.
-    command.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
-    command.current_dir(&directory).env("TIDINGS_BIN", binary);
+    command.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]).args(files);
+    command.current_dir(directory).env("TIDINGS_BIN", binary);
+    let before = tally.ran();
     child::watch(&mut command, |line| tally.node_line(line))?;
-    some_ran(tally)
+    if tally.ran() == before { Err("not one test ran".to_owned()) } else { Ok(()) }
 }
 
 /// Builds the binary as developers do and asks cargo where it put it.

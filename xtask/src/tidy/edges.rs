@@ -43,10 +43,12 @@ const HOUSE: &[Room] = &[
     Room { name: "tidings-reactor", below: &["tidings-hub", "tidings-codec"], dev: &[] },
     Room { name: "tidings-cluster", below: &["tidings-hub", "tidings-codec"], dev: &[] },
     Room { name: "tidings-log", below: &["tidings-hub", "tidings-codec"], dev: &[] },
-    // `examples/axum.rs` opens a hub in-process on a durable log.
+    // The hub's own tests may run on a store.
     Room { name: "tidings-hub", below: &["tidings-codec"], dev: &["tidings-log"] },
     Room { name: "tidings-client", below: &["tidings-codec"], dev: &[] },
     Room { name: "tidings-codec", below: &[], dev: &[] },
+    // Programs to copy from: they wire what they show.
+    Room { name: "tidings-examples", below: &["tidings-hub", "tidings-log"], dev: &[] },
     // The seeded world is the one place, besides the binary, where client and hub are seen together.
     Room {
         name: TESTKIT,
