@@ -15,7 +15,7 @@ use tidings_hub::ports::{
     Batch, Bounds, BoxFuture, Clock, Durability, Health, Log, LogError, Op, Outcome, Page, Refusal, SeqRange,
     Sink, Snapshot, Submission, Trimmed, Want,
 };
-use tidings_hub::{Epochs, Record, Retention, Seq, TopicName, What};
+use tidings_hub::{Epochs, Record, Retention, Seq, TopicName};
 
 use crate::config::LogConfig;
 use crate::error::OpenError;
@@ -130,11 +130,17 @@ impl Shared {
             let mut kept = self.kept.write();
             for record in &records {
                 writer.limits.note(record, writer.judge.fold());
-                kept.push(record, writer.judge.fold());
+                kept.push(record);
             }
             kept.bounds.head = writer.judge.last();
         }
+        let changed: Vec<TopicName> = controlled(&records).cloned().collect();
         writer.attachment.commit(Batch { records, trimmed: None });
+        if !changed.is_empty() {
+            // What is gone is told first: nobody may find it missing who cannot know why.
+            let mut kept = self.kept.write();
+            changed.iter().for_each(|topic| kept.lose(topic, writer.judge.fold()));
+        }
         self.let_go(writer, None);
         outcomes
     }
@@ -219,16 +225,22 @@ impl Shared {
     }
 }
 
+/// The topics of the control records among these.
+fn controlled(records: &[Record]) -> impl Iterator<Item = &TopicName> {
+    records.iter().filter(|record| record.event().is_none()).flat_map(|record| &record.topics)
+}
+
 impl Kept {
-    fn push(&mut self, record: &Record, fold: &Fold) {
-        if let What::Control(_) = record.what {
-            for topic in &record.topics {
-                let lost = fold.get(topic.as_str()).map_or(Seq::ZERO, |state| state.trimmed);
-                if lost > Seq::ZERO {
-                    self.trimmed.insert(topic.clone(), lost);
-                    self.forget_through(topic, lost);
-                }
-            }
+    fn lose(&mut self, topic: &TopicName, fold: &Fold) {
+        let lost = fold.get(topic.as_str()).map_or(Seq::ZERO, |state| state.trimmed);
+        if lost > Seq::ZERO {
+            self.trimmed.insert(topic.clone(), lost);
+            self.forget_through(topic, lost);
+        }
+    }
+
+    fn push(&mut self, record: &Record) {
+        if record.event().is_none() {
             return;
         }
         if !is_stored(record) {
@@ -380,6 +392,10 @@ impl Log for MemoryLog {
 
     fn health(&self) -> Health {
         self.shared.kept.read().health.clone()
+    }
+
+    fn tick(&self) {
+        Self::tick(self);
     }
 
     fn shutdown(&self) -> BoxFuture<()> {

@@ -149,6 +149,7 @@ fn start(
         now: RetentionClock::new(wall_ms, monotonic_ms),
         checkpoints: survey.checkpoints,
         orphans: Vec::new(),
+        is_removal_open: false,
         batch: Forming::default(),
         state: State::Running,
         upkept_at_ms: monotonic_ms,

@@ -128,7 +128,7 @@ impl EmbeddedLog {
     }
 
     /// A round of upkeep: retention, room on the disk again, segments that are old. Call it about once a second;
-    /// whoever drives the hub does. (While events come in, the writer does it by itself.) Never blocks.
+    /// the hub does. (While events come in, the writer does it by itself.) Never blocks.
     pub fn tick(&self) {
         // A full queue means that the writer is at work, and looks after this in passing.
         drop(self.sender.try_send(Msg::Tick));
@@ -214,6 +214,10 @@ impl Log for EmbeddedLog {
 
     fn health(&self) -> Health {
         self.shared.health.lock().clone()
+    }
+
+    fn tick(&self) {
+        Self::tick(self);
     }
 
     fn shutdown(&self) -> BoxFuture<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tidings_hub::judge::{Judge, Mark};
 use tidings_hub::ports::{Batch, Clock, Durability, Health, Outcome, Refusal, Submission};
-use tidings_hub::{Control, Record, Seq, What};
+use tidings_hub::{Control, Record, Seq, TopicName, What};
 
 use crate::config::LogConfig;
 use crate::meta::{Clean, Meta};
@@ -42,6 +42,9 @@ pub(crate) struct Writer {
     pub(crate) checkpoints: Vec<Seq>,
     /// Segments that are removed from view and still to be removed from disk, oldest first.
     pub(crate) orphans: Vec<Sealed>,
+    /// History was removed from view, and a crash could bring it back: neither a checkpoint knows of it yet, nor
+    /// are the files gone. Until then nothing is answered that could rest on its absence.
+    pub(crate) is_removal_open: bool,
     pub(crate) batch: Forming,
     pub(crate) state: State,
     pub(crate) upkept_at_ms: u64,
@@ -165,6 +168,9 @@ impl Writer {
     /// Durable, then visible, then acked.
     fn flush(&mut self) -> Result<(), Refusal> {
         self.batch.bytes = 0;
+        if self.batch.pending.is_empty() && self.batch.records.is_empty() {
+            return Ok(());
+        }
         let written = self.write();
         let pending = std::mem::take(&mut self.batch.pending);
         match written {
@@ -189,6 +195,12 @@ impl Writer {
 
     /// Makes the batch durable as the mode says. Whether anything had to be written.
     fn write(&mut self) -> Result<bool, Failure> {
+        if self.is_removal_open {
+            self.remove_orphans();
+            if self.is_removal_open {
+                return Err(Failure::Full("the removal of old history could not be made durable yet".into()));
+            }
+        }
         let records = &self.batch.records;
         let unstored = records.iter().rev().find(|record| !is_stored(record)).map(|record| record.seq);
         let reserve = unstored.filter(|seq| *seq > self.reserved);
@@ -214,21 +226,28 @@ impl Writer {
             return;
         }
         self.tail.show(&records);
+        let mut changed: Vec<TopicName> = Vec::new();
         for record in &records {
             self.limits.note(record, self.judge.fold());
             if let What::Control(Control::Delete | Control::Trim { .. }) = record.what {
-                let mut trimmed = self.shared.trimmed.write();
-                for topic in &record.topics {
-                    let lost = self.judge.fold().get(topic.as_str()).map_or(Seq::ZERO, |s| s.trimmed);
-                    if lost > Seq::ZERO {
-                        trimmed.insert(topic.clone(), lost);
-                    }
+                changed.extend(record.topics.iter().cloned());
+            }
+        }
+        {
+            let mut attachment = self.shared.attachment.lock();
+            self.shared.bounds.lock().head = self.judge.last();
+            attachment.commit(Batch { records, trimmed: None });
+        }
+        // What is gone is told first, and hidden then: nobody may find it missing who cannot know why.
+        if !changed.is_empty() {
+            let mut trimmed = self.shared.trimmed.write();
+            for topic in changed {
+                let lost = self.judge.fold().get(topic.as_str()).map_or(Seq::ZERO, |s| s.trimmed);
+                if lost > Seq::ZERO {
+                    trimmed.insert(topic, lost);
                 }
             }
         }
-        let mut attachment = self.shared.attachment.lock();
-        self.shared.bounds.lock().head = self.judge.last();
-        attachment.commit(Batch { records, trimmed: None });
     }
 
     /// Takes the consequence of a failure.

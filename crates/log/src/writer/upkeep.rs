@@ -161,6 +161,8 @@ impl Writer {
         };
         if !dropped.is_empty() {
             self.remove(&dropped);
+        } else if self.is_removal_open {
+            self.is_removal_open = !self.checkpoint();
         }
         self.remove_orphans();
     }
@@ -174,24 +176,25 @@ impl Writer {
         };
         let trimmed = Trimmed { through: oldest.prev(), topics: self.losses(dropped, oldest) };
         self.judge.trim(&trimmed);
-        let fold = self.judge.fold();
-        {
-            let mut lost = self.shared.trimmed.write();
-            for (topic, _) in &trimmed.topics {
-                let state = fold.get(topic.as_str());
-                lost.extend(state.map(|state| (topic.clone(), state.trimmed)));
-            }
-            lost.retain(|topic, _| fold.get(topic.as_str()).is_some());
-        }
-        self.limits.retain(fold);
+        let topics: Vec<TopicName> = trimmed.topics.iter().map(|(topic, _)| topic.clone()).collect();
         {
             let mut attachment = self.shared.attachment.lock();
             attachment.commit(Batch { records: Vec::new(), trimmed: Some(trimmed) });
             self.shared.bounds.lock().oldest = oldest;
             self.shared.catalog.write().sealed.drain(..dropped.len());
         }
+        let fold = self.judge.fold();
+        {
+            let mut lost = self.shared.trimmed.write();
+            for topic in topics {
+                let state = fold.get(topic.as_str());
+                lost.extend(state.map(|state| (topic, state.trimmed)));
+            }
+            lost.retain(|topic, _| fold.get(topic.as_str()).is_some());
+        }
+        self.limits.retain(fold);
         self.orphans.extend(dropped.iter().map(|segment| segment.facts.clone()));
-        self.checkpoint();
+        self.is_removal_open = !self.checkpoint();
     }
 
     /// For each topic that loses events with these segments: the last place it loses.
@@ -224,7 +227,7 @@ impl Writer {
 
     /// Removes files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
     /// hole is ever left behind.
-    fn remove_orphans(&mut self) {
+    pub(super) fn remove_orphans(&mut self) {
         let known_through = self.checkpoints.last().copied().unwrap_or(Seq::ZERO);
         while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.last <= known_through) {
             let base = orphan.base;
@@ -235,6 +238,9 @@ impl Writer {
                 return;
             }
             self.orphans.remove(0);
+        }
+        if self.orphans.is_empty() {
+            self.is_removal_open = false;
         }
     }
 
