@@ -12,8 +12,7 @@ use crate::failure::{Failure, say};
 use crate::serve;
 
 /// A demo is not to fill a disk, nor to mix with a hub's own data.
-const DEFAULTS: Defaults =
-    &[("data", "./tidings-demo"), ("segment_bytes", "4MiB"), ("retention_bytes", "32MiB")];
+const DEFAULTS: Defaults = &[("data", "./tidings-demo"), ("retention_bytes", "32MiB")];
 
 /// The command; its flags are those of `serve`.
 pub(crate) fn command() -> Command {

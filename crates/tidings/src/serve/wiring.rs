@@ -40,7 +40,7 @@ pub(super) fn log(settings: &Settings) -> LogConfig {
     let batch_bytes_max = defaults.batch_bytes_max.max(event_bytes);
     LogConfig {
         durability: settings.durability.value,
-        segment_bytes: settings.segment_bytes.value.0,
+        segment_bytes: segment_bytes(settings),
         batch_bytes_max,
         retention_age_ms: settings.retention_age.value.map(|age| age.0),
         retention_bytes: settings.retention_bytes.value.map(|bytes| bytes.0),
@@ -51,6 +51,17 @@ pub(super) fn log(settings: &Settings) -> LogConfig {
         on_damage: settings.on_damage.value,
         restored: settings.restored.value,
         ..defaults
+    }
+}
+
+/// History goes in whole segments, so a small history needs small ones, unless somebody said otherwise.
+fn segment_bytes(settings: &Settings) -> u64 {
+    const SEGMENTS: u64 = 8;
+    const BYTES_MIN: u64 = 64 << 10;
+    let asked = &settings.segment_bytes;
+    match settings.retention_bytes.value {
+        Some(bytes) if !asked.origin.is_explicit() => asked.value.0.min((bytes.0 / SEGMENTS).max(BYTES_MIN)),
+        _ => asked.value.0,
     }
 }
 
@@ -128,6 +139,18 @@ mod tests {
         let log = log(&large.settings);
         assert!(log.batch_bytes_max > 100 << 20);
         assert!(log.submit_queue_bytes > log.batch_bytes_max);
+    }
+
+    #[test]
+    fn a_small_history_has_small_segments_unless_somebody_said_otherwise() {
+        let check = |flags: &[(&str, &str)], bytes: u64| {
+            assert_eq!(segment_bytes(&configuration(flags).settings), bytes, "{flags:?}");
+        };
+        check(&[], 64 << 20);
+        check(&[("retention-bytes", "32MiB")], 4 << 20);
+        check(&[("retention-bytes", "1MiB")], 128 << 10);
+        check(&[("retention-bytes", "none")], 64 << 20);
+        check(&[("retention-bytes", "32MiB"), ("segment-bytes", "64MiB")], 64 << 20);
     }
 
     #[test]

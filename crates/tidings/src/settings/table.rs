@@ -126,7 +126,7 @@ settings! {
         durability: Durability = "fsync",
             "What an answered publish survives. `fsync`: loss of power; `os`: the end of the process; `memory`: nothing, and no directory is used.";
         segment_bytes: Bytes = "64MiB" in SEGMENT_BYTES_MIN to GIB,
-            "Length of a segment file. History is removed in whole segments.";
+            "Length of a segment file. History is removed in whole segments, so by default they are at most an eighth of retention_bytes.";
         retention_age: Option<Millis> = "none" in SECOND to YEARS,
             "How long events are kept at least; `none`: as long as retention_bytes allows.";
         retention_bytes: Option<Bytes> = "8GiB" in MIB to TIB,
