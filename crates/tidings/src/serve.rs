@@ -4,11 +4,10 @@ mod logging;
 mod wiring;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use tidings_hub::ports::{Clock, Durability};
-use tidings_hub::{Hub, Selectors, SystemClock};
+use tidings_hub::ports::{Clock, Durability, Log};
+use tidings_hub::{Hub, SystemClock};
 use tidings_log::{EmbeddedLog, MemoryLog};
 use tidings_server::{Server, ServerError, TlsConfig, raise_descriptor_limit};
 
@@ -16,8 +15,6 @@ use crate::cli;
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::settings::Configuration;
-
-const UPKEEP: Duration = Duration::from_secs(1);
 
 /// The command; its flags are the settings.
 pub(crate) fn command() -> Command {
@@ -76,34 +73,14 @@ fn open_hub(configuration: &Configuration) -> Result<Hub, Failure> {
     let settings = &configuration.settings;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let (limits, ephemeral) = (wiring::limits(settings), wiring::ephemeral(settings));
-    let attach = |log: Arc<dyn tidings_hub::ports::Log>, ephemeral: Selectors| {
-        Hub::open_with(log, Arc::clone(&clock), limits, ephemeral).map_err(|error| Failure::of(&error))
-    };
     let config = wiring::log(settings);
-    if settings.durability.value == Durability::Memory {
-        let log = MemoryLog::open(Arc::clone(&clock), config).map_err(|error| Failure::of(&error))?;
-        let log = Arc::new(log);
-        keep_up(Arc::clone(&log), MemoryLog::tick);
-        return attach(log, ephemeral);
-    }
-    let log = EmbeddedLog::open_dir(&settings.data.value, Arc::clone(&clock), config);
-    let log = Arc::new(log.map_err(|error| Failure::of(&error))?);
-    keep_up(Arc::clone(&log), EmbeddedLog::tick);
-    attach(log, ephemeral)
-}
-
-/// Calls a log's upkeep for as long as the runtime lives.
-fn keep_up<L: Send + Sync + 'static>(log: Arc<L>, tick: fn(&L)) {
-    // A log that nobody else holds any more is closed, so it must not be held here.
-    let log = Arc::downgrade(&log);
-    tokio::spawn(async move {
-        let mut interval = tokio::time::interval(UPKEEP);
-        loop {
-            interval.tick().await;
-            let Some(log) = log.upgrade() else { return };
-            tick(&log);
-        }
-    });
+    let log: Arc<dyn Log> = if settings.durability.value == Durability::Memory {
+        Arc::new(MemoryLog::open(Arc::clone(&clock), config).map_err(|error| Failure::of(&error))?)
+    } else {
+        let log = EmbeddedLog::open_dir(&settings.data.value, Arc::clone(&clock), config);
+        Arc::new(log.map_err(|error| Failure::of(&error))?)
+    };
+    Hub::open_with(log, clock, limits, ephemeral).map_err(|error| Failure::of(&error))
 }
 
 /// Says where clients find the hub. Whoever starts it may wait for these lines.

@@ -5,7 +5,7 @@ use tidings_hub::ports::Durability;
 use tidings_hub::{Limits, Selectors};
 use tidings_log::LogConfig;
 use tidings_server::gate::AnonymousConfig;
-use tidings_server::{GateConfig, ServerConfig, TlsConfig};
+use tidings_server::{GateConfig, ServerConfig, TlsConfig, connections_available};
 
 use crate::settings::{Configuration, Settings};
 
@@ -21,11 +21,22 @@ pub(super) fn limits(settings: &Settings) -> Limits {
     Limits {
         hot_log_bytes: settings.hot_log_bytes.value.as_usize(),
         event_bytes_max: settings.event_bytes_max.value.as_usize(),
-        subscribers_max: settings.subscribers_max.value,
+        subscribers_max: subscribers_max(settings),
         heartbeat_ms: settings.heartbeat.value.0,
         retry_ms: settings.retry.value.0,
         ..Limits::default()
     }
+}
+
+/// As many as was asked for; where nobody asked, no more than there are descriptors for, with room left to turn
+/// others away.
+fn subscribers_max(settings: &Settings) -> usize {
+    let wanted = settings.subscribers_max.value;
+    if settings.subscribers_max.origin.is_explicit() {
+        return wanted;
+    }
+    let connections = connections_available(settings.connections_max.value);
+    wanted.min(connections - connections / 16)
 }
 
 /// Topics that are never stored.

@@ -152,7 +152,7 @@ settings! {
         body_bytes_max: Bytes = "8MiB" in KIB to GIB,
             "The largest body of an atomic publish or of a JSON request. Streamed bodies have no limit.";
         subscribers_max: usize = "100000" in 1 to MANY,
-            "Open streams at once.";
+            "Open streams at once. Unless it is set, lowered at the start so that connections are left to say no.";
         connections_max: usize = "110000" in 1 to MANY,
             "Open connections at once, lowered at the start to what the system's limit on descriptors allows.";
     }
