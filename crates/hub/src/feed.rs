@@ -15,13 +15,14 @@ use crate::cold::{HeldPage, Turn};
 use crate::filter::Filter;
 use crate::frame::{self, Dialect};
 use crate::hot::Hit;
-use crate::hub::{Inner, Visible};
+use crate::hub::Inner;
 use crate::ports::{BoxFuture, LogError, Page, SeqRange, Want};
 use crate::position::{Position, Seq};
 use crate::record::{Record, Topics};
 use crate::resume::{self, Gap, Told};
 use crate::selector::Selectors;
 use crate::shard::{SubscriberKey, THREAD_PLACES_MAX};
+use crate::visible::Visible;
 
 /// Places taken from a thread at a time: what one chunk can hold of small events.
 const PLACES_MAX: usize = 256;

@@ -1,34 +1,30 @@
 //! The hub: publish and subscribe, for a program that embeds one and for the server alike.
 //!
-//! Holds no queue: what is committed goes into the hot log, and whoever wants it is woken to look.
-//! **Order of truth:** the store made a batch durable before [`Follower`] shows it, and acks it after.
+//! Holds no queue: what is committed goes into the hot log ([`crate::hot`]), and whoever wants it is woken to look.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::cold::Turns;
-use crate::ephemeral::Ephemeral;
 use crate::feed::{Feed, FeedStart};
 use crate::filter::Filter;
-use crate::fold::{Fold, TopicState};
+use crate::fold::TopicState;
 use crate::frame::Dialect;
-use crate::hot::HotLog;
 use crate::limits::Limits;
-use crate::ports::{
-    Batch, Bounds, Clock, Health, Log, LogError, Op, Outcome, Publish, Refusal, Sink, Submission,
-};
-use crate::position::{Epochs, Position, Seq};
+use crate::ports::{Bounds, Clock, Health, Log, LogError, Op, Outcome, Publish, Refusal, Submission};
+use crate::position::{Position, Seq};
 use crate::reader::Reader;
-use crate::record::{Topics, What};
-use crate::resume::{self, From, Span, Start};
+use crate::record::Topics;
+use crate::resume::{self, From, Start};
 use crate::selector::Selectors;
 use crate::shard::Shard;
+use crate::stats::{Counters, Stats};
 use crate::subscription::{CursorBlock, Subscription};
 use crate::topic::{TopicConfig, TopicName};
+use crate::visible::{Follower, Visible};
 
 /// A handle to a hub; clones are the same hub.
 ///
@@ -48,20 +44,11 @@ pub(crate) struct Inner {
     pub(crate) turns: Arc<Turns>,
     pub(crate) counters: Counters,
     clock: Arc<dyn Clock>,
-    health: Mutex<Health>,
+    pub(crate) health: Mutex<Health>,
     subscribers: AtomicUsize,
     next_shard: AtomicUsize,
     draining: AtomicBool,
     full_tick_ms: AtomicU64,
-}
-
-/// What everybody may see: changed by the follower alone, one batch at a time.
-pub(crate) struct Visible {
-    pub(crate) hot: HotLog,
-    pub(crate) fold: Fold,
-    pub(crate) oldest: Seq,
-    pub(crate) epochs: Arc<Epochs>,
-    ephemeral: Ephemeral,
 }
 
 /// What a subscriber asks for.
@@ -203,71 +190,6 @@ pub struct TopicInfo {
     pub last: Option<Position>,
 }
 
-/// Counters since the start, and gauges.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Open subscriptions and readers.
-    pub subscribers: usize,
-    /// Topics that have history or a declaration.
-    pub topics: usize,
-    /// Events that became visible.
-    pub events_in: u64,
-    /// Their data, in bytes.
-    pub bytes_in: u64,
-    /// Frames written to subscribers.
-    pub frames_out: u64,
-    /// Bytes written to subscribers.
-    pub bytes_out: u64,
-    /// Gaps told.
-    pub gaps: u64,
-    /// Bytes in the hot log.
-    pub hot_bytes: usize,
-    /// Events in the hot log.
-    pub hot_events: usize,
-    /// Reads of old history.
-    pub cold_reads: u64,
-    /// How many places the slowest subscriber with something to read is behind the head.
-    pub lag_max: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct Counters {
-    events_in: Counter,
-    bytes_in: Counter,
-    frames_out: Counter,
-    bytes_out: Counter,
-    gaps: Counter,
-    pub(crate) cold_reads: Counter,
-}
-
-#[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Counters {
-    pub(crate) fn wrote(&self, frames: u64, bytes: usize) {
-        self.frames_out.add(frames);
-        self.bytes_out.add(bytes.try_into().unwrap_or(u64::MAX));
-    }
-
-    pub(crate) fn read(&self, events: usize) {
-        self.frames_out.add(events.try_into().unwrap_or(u64::MAX));
-    }
-
-    pub(crate) fn gap(&self) {
-        self.gaps.add(1);
-    }
-}
-
 impl Hub {
     /// Attaches to a log, which must not have a hub yet.
     ///
@@ -291,19 +213,11 @@ impl Hub {
             let Limits { event_bytes_max, hot_log_bytes, .. } = limits;
             return Err(OpenError::EventTooLarge { event_bytes_max, hot_log_bytes });
         }
-        let follower = Follower { hub: Arc::new(OnceLock::new()) };
-        let hub = Arc::clone(&follower.hub);
+        let follower = Follower::default();
+        let hub = follower.hub();
         let snapshot = log.attach(Box::new(follower)).map_err(OpenError::Log)?;
-        let Bounds { oldest, head, epochs, .. } = snapshot.bounds;
-        let declared =
-            snapshot.fold.iter().filter(|(_, state)| state.is_ephemeral()).map(|(name, _)| name.clone());
-        let visible = Visible {
-            hot: HotLog::new(head, limits.hot_log_bytes),
-            ephemeral: Ephemeral::new(declared, head),
-            fold: snapshot.fold,
-            oldest,
-            epochs,
-        };
+        let head = snapshot.bounds.head;
+        let visible = Visible::new(snapshot, limits.hot_log_bytes);
         let now_ms = clock.monotonic_ms();
         let shards = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let inner = Arc::new(Inner {
@@ -426,24 +340,19 @@ impl Hub {
 
     /// Counters and gauges. Looks at every subscriber once: for scraping, not for every request.
     pub fn stats(&self) -> Stats {
-        let counters = &self.inner.counters;
-        let (hot_bytes, hot_events, topics) = {
+        let lag_max = self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0);
+        let gauges = {
             let visible = self.inner.visible.read();
-            (visible.hot.bytes(), visible.hot.events(), visible.fold.len())
+            Stats {
+                subscribers: self.subscribers(),
+                topics: visible.fold.len(),
+                hot_bytes: visible.hot.bytes(),
+                hot_events: visible.hot.events(),
+                lag_max,
+                ..Stats::default()
+            }
         };
-        Stats {
-            subscribers: self.subscribers(),
-            topics,
-            events_in: counters.events_in.get(),
-            bytes_in: counters.bytes_in.get(),
-            frames_out: counters.frames_out.get(),
-            bytes_out: counters.bytes_out.get(),
-            gaps: counters.gaps.get(),
-            hot_bytes,
-            hot_events,
-            cold_reads: counters.cold_reads.get(),
-            lag_max: self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0),
-        }
+        self.inner.counters.fill(gauges)
     }
 
     /// Open subscriptions and readers.
@@ -572,75 +481,6 @@ impl Inner {
     pub(crate) fn reconnect_ms(&self) -> u64 {
         let retry_ms = self.limits.retry_ms;
         retry_ms + self.clock.monotonic_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) % (retry_ms + 1)
-    }
-}
-
-impl Visible {
-    pub(crate) fn span<'a>(&'a self, filter: &Filter, patterns: &Selectors) -> Span<'a> {
-        Span {
-            oldest: self.oldest,
-            head: self.hot.head(),
-            epochs: &self.epochs,
-            fold: &self.fold,
-            hot: &self.hot,
-            ephemeral_lost: self.ephemeral.lost_through(filter.selectors(), patterns),
-        }
-    }
-
-    /// Takes a batch into account. Returns the hot log's base.
-    fn take(&mut self, batch: &Batch) -> Seq {
-        if let Some(trimmed) = &batch.trimmed {
-            self.fold.trim(trimmed);
-            self.oldest = self.oldest.max(trimmed.through.next());
-        }
-        for record in &batch.records {
-            self.hot.push(record, &self.epochs);
-            self.fold.apply(record);
-            self.ephemeral.apply(record);
-        }
-        let ephemeral = &mut self.ephemeral;
-        self.hot.evict(|entry| ephemeral.lose(entry.seq));
-        self.hot.base()
-    }
-}
-
-/// What the log shows its batches to.
-struct Follower {
-    hub: Arc<OnceLock<Weak<Inner>>>,
-}
-
-impl Follower {
-    fn hub(&self) -> Option<Arc<Inner>> {
-        // The store may have something to say while the hub is still opening.
-        self.hub.wait().upgrade()
-    }
-}
-
-impl Sink for Follower {
-    // Promise: encodes, shows, wakes; waits for nobody but readers that copy at most a chunk.
-    fn commit(&mut self, batch: Batch) {
-        let Some(hub) = self.hub() else { return };
-        let base = hub.visible.write().take(&batch);
-        let (mut events, mut bytes) = (0u64, 0usize);
-        for record in &batch.records {
-            if let What::Event(event) = &record.what {
-                events += 1;
-                bytes += event.data.len();
-            }
-        }
-        hub.counters.events_in.add(events);
-        hub.counters.bytes_in.add(bytes.try_into().unwrap_or(u64::MAX));
-        let mut wake = Vec::new();
-        for shard in &hub.shards {
-            shard.lock().handle_commit(&batch.records, base, &mut wake);
-            wake.drain(..).for_each(std::task::Waker::wake);
-        }
-    }
-
-    fn health(&mut self, health: Health) {
-        if let Some(hub) = self.hub() {
-            *hub.health.lock() = health;
-        }
     }
 }
 

@@ -6,12 +6,13 @@
 //! - What things are: [`position`], [`topic`], [`selector`], [`record`], [`filter`], [`ids`].
 //! - What a store must do: [`ports`]; what all stores do alike: [`fold`], [`keys`], [`judge`].
 //! - Delivery: [`frame`], [`hot`], [`interest`], [`shard`], [`resume`].
-//! - For programs: [`hub`], [`subscription`], [`reader`], [`clock`], [`limits`].
+//! - For programs: [`hub`], [`subscription`], [`reader`], [`clock`], [`limits`], [`stats`].
 #![forbid(unsafe_code)]
 
 mod cold;
 mod ephemeral;
 mod feed;
+mod visible;
 
 pub mod clock;
 pub mod filter;
@@ -31,12 +32,13 @@ pub mod record;
 pub mod resume;
 pub mod selector;
 pub mod shard;
+pub mod stats;
 pub mod subscription;
 pub mod topic;
 
 pub use clock::SystemClock;
 pub use filter::Filter;
-pub use hub::{Hub, OpenError, Stats, Subscribe, SubscribeError, TopicInfo};
+pub use hub::{Hub, OpenError, Subscribe, SubscribeError, TopicInfo};
 pub use ids::{ResumePoint, WireId};
 pub use limits::Limits;
 pub use position::{Epoch, Epochs, Position, Seq};
@@ -44,6 +46,7 @@ pub use reader::{ReadEvent, ReadPage, Reader};
 pub use record::{Control, EventBody, ItemKey, Record, Topics, What};
 pub use resume::{From, Gap, GapReason, Resume};
 pub use selector::{InvalidSelector, Selector, Selectors};
+pub use stats::Stats;
 pub use subscription::{CursorBlock, StreamError, Subscription};
 pub use tidings_codec::{EventId, EventName};
 pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};

@@ -186,11 +186,7 @@ impl fmt::Display for TlsError {
                 write!(f, "{} could not be read; check the path and who may read it", path.display())
             }
             Self::Write { path, .. } => {
-                write!(
-                    f,
-                    "{} could not be written; check that its directory may be written",
-                    path.display()
-                )
+                write!(f, "{} could not be written; check that its directory may be written", path.display())
             }
             Self::Pem { path, message } => write!(f, "{} is not valid PEM: {message}", path.display()),
             Self::Empty { path, wanted } => {

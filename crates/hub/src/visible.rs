@@ -1,0 +1,108 @@
+//! What is visible, and who makes it so: the follower takes a batch from the store, shows it, and wakes whoever wants it.
+//!
+//! **Order of truth:** the store made a batch durable before [`Follower`] shows it, and acks it after.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use crate::ephemeral::Ephemeral;
+use crate::filter::Filter;
+use crate::fold::Fold;
+use crate::hot::HotLog;
+use crate::hub::Inner;
+use crate::ports::{Batch, Bounds, Health, Sink, Snapshot};
+use crate::position::{Epochs, Seq};
+use crate::record::What;
+use crate::resume::Span;
+use crate::selector::Selectors;
+
+/// What everybody may see: changed by the follower alone, one batch at a time.
+pub(crate) struct Visible {
+    pub(crate) hot: HotLog,
+    pub(crate) fold: Fold,
+    pub(crate) oldest: Seq,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) ephemeral: Ephemeral,
+}
+
+impl Visible {
+    /// What is visible when a hub opens: the state of the topics, and nothing in memory yet.
+    pub(crate) fn new(snapshot: Snapshot, hot_log_bytes: usize) -> Self {
+        let Snapshot { bounds: Bounds { oldest, head, epochs, .. }, fold } = snapshot;
+        let declared = fold.iter().filter(|(_, state)| state.is_ephemeral()).map(|(name, _)| name.clone());
+        let ephemeral = Ephemeral::new(declared, head);
+        Self { hot: HotLog::new(head, hot_log_bytes), fold, oldest, epochs, ephemeral }
+    }
+
+    pub(crate) fn span<'a>(&'a self, filter: &Filter, patterns: &Selectors) -> Span<'a> {
+        Span {
+            oldest: self.oldest,
+            head: self.hot.head(),
+            epochs: &self.epochs,
+            fold: &self.fold,
+            hot: &self.hot,
+            ephemeral_lost: self.ephemeral.lost_through(filter.selectors(), patterns),
+        }
+    }
+
+    /// Takes a batch into account. Returns the hot log's base.
+    pub(crate) fn take(&mut self, batch: &Batch) -> Seq {
+        if let Some(trimmed) = &batch.trimmed {
+            self.fold.trim(trimmed);
+            self.oldest = self.oldest.max(trimmed.through.next());
+        }
+        for record in &batch.records {
+            self.hot.push(record, &self.epochs);
+            self.fold.apply(record);
+            self.ephemeral.apply(record);
+        }
+        let ephemeral = &mut self.ephemeral;
+        self.hot.evict(|entry| ephemeral.lose(entry.seq));
+        self.hot.base()
+    }
+}
+
+/// What the log shows its batches to.
+#[derive(Default)]
+pub(crate) struct Follower {
+    hub: Arc<OnceLock<Weak<Inner>>>,
+}
+
+impl Follower {
+    /// Where the hub puts itself once it is there.
+    pub(crate) fn hub(&self) -> Arc<OnceLock<Weak<Inner>>> {
+        Arc::clone(&self.hub)
+    }
+
+    fn inner(&self) -> Option<Arc<Inner>> {
+        // The store may have something to say while the hub is still opening.
+        self.hub.wait().upgrade()
+    }
+}
+
+impl Sink for Follower {
+    // Promise: encodes, shows, wakes; waits for nobody but readers that copy at most a chunk.
+    fn commit(&mut self, batch: Batch) {
+        let Some(hub) = self.inner() else { return };
+        let base = hub.visible.write().take(&batch);
+        let (mut events, mut bytes) = (0u64, 0usize);
+        for record in &batch.records {
+            if let What::Event(event) = &record.what {
+                events += 1;
+                bytes += event.data.len();
+            }
+        }
+        hub.counters.events_in.add(events);
+        hub.counters.bytes_in.add(bytes.try_into().unwrap_or(u64::MAX));
+        let mut wake = Vec::new();
+        for shard in &hub.shards {
+            shard.lock().handle_commit(&batch.records, base, &mut wake);
+            wake.drain(..).for_each(std::task::Waker::wake);
+        }
+    }
+
+    fn health(&mut self, health: Health) {
+        if let Some(hub) = self.inner() {
+            *hub.health.lock() = health;
+        }
+    }
+}
