@@ -167,11 +167,24 @@ mod tests {
     #[test]
     fn defaults_are_the_libraries_own() {
         let defaults = configuration(&[]);
-        assert_eq!(limits(&defaults.settings), Limits::default());
+        let expected = Limits { subscribers_max: subscribers_max(&defaults.settings), ..Limits::default() };
+        assert_eq!(limits(&defaults.settings), expected);
         assert_eq!(tls(&defaults.settings), None);
         let signed = configuration(&[("tls-self-signed", "true"), ("hosts", "a.example,*.b.example")]);
         let Some(TlsConfig::SelfSigned { hosts, dir }) = tls(&signed.settings) else { panic!("no TLS") };
         assert_eq!(hosts, ["a.example"]);
         assert!(dir.is_some_and(|dir| dir.ends_with("tls")));
+    }
+
+    #[test]
+    fn unasked_there_are_fewer_streams_than_connections() {
+        let few = configuration(&[("connections-max", "160")]);
+        assert_eq!(subscribers_max(&few.settings), 150);
+        let asked = configuration(&[("connections-max", "160"), ("subscribers-max", "5000")]);
+        assert_eq!(
+            subscribers_max(&asked.settings),
+            5_000,
+            "what was asked for counts, and the server warns"
+        );
     }
 }
