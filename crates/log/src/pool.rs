@@ -96,8 +96,11 @@ impl Drop for Pool {
         self.inner.queue.lock().is_closed = true;
         self.inner.wake.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has told so on its own.
-            drop(thread.join());
+            // Whoever gets a page may let go of the log's last owner, on a reader's own thread: that one ends by
+            // itself. A thread that panicked has told so on its own.
+            if thread.thread().id() != std::thread::current().id() {
+                drop(thread.join());
+            }
         }
     }
 }

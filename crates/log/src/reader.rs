@@ -101,8 +101,12 @@ impl Collect<'_> {
     fn sealed(&mut self, segment: &SealedSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
         let base = segment.facts.base;
         let Some(file) = self.shared.file(&file_name(base, LOG))? else {
-            // Removed by the retention meanwhile: `Page::oldest` will tell.
-            return Ok(Done::All);
+            // The retention moves the bound before it removes a file: `Page::oldest` will tell.
+            if self.shared.bounds.lock().oldest > base {
+                return Ok(Done::All);
+            }
+            let place = self.shared.disk.place(&file_name(base, LOG));
+            return Err(Trouble::damaged(place, 0, "the file is gone"));
         };
         let source = Source { file: &*file, base, salt: segment.salt, end: segment.facts.bytes };
         let table = self.shared.table(segment)?;

@@ -73,6 +73,7 @@ pub(crate) fn open(
             // Each cut takes at least one file away or makes one shorter.
             Err(Stop::Damaged(damage, cure)) if config.on_damage == OnDamage::Cut && cuts < 100_000 => {
                 tracing::warn!(%damage, "the log is cut before its damage");
+                void_end(&*disk).map_err(|trouble| trouble.into_open_error(dir()))?;
                 cut::apply(&*disk, &cure).map_err(|trouble| trouble.into_open_error(dir()))?;
                 cuts += 1;
             }
@@ -172,6 +173,17 @@ fn load_meta(disk: &dyn Disk, names: &[String], was_cut: bool) -> Result<Option<
             Err(Stop::Damaged(damage, Cure::SetAside { names: Vec::new() }))
         }
         (meta, _) => Ok(meta),
+    }
+}
+
+/// What is cut off had been handed out. Should this start be broken off behind the cut, the next one finds a log
+/// that is whole and shorter: it must begin a new life all the same, as after an end that lost what was written.
+fn void_end(disk: &dyn Disk) -> Result<(), Trouble> {
+    match Meta::load(disk) {
+        Ok(Some(meta)) => Meta { durability: Durability::Os, clean: None, ..meta }.store(disk),
+        // No life is known then: the next start begins with a new one, or refuses.
+        Ok(None) | Err(Trouble::Damaged(_)) => Ok(()),
+        Err(trouble) => Err(trouble),
     }
 }
 

@@ -78,6 +78,8 @@ pub(crate) fn segments_to_drop<'a>(
 pub(crate) struct Limits {
     by_pattern: Vec<(Selector, Retention)>,
     topics: HashMap<TopicName, Limited>,
+    /// Rounds so far.
+    round: u64,
 }
 
 #[derive(Debug)]
@@ -87,11 +89,13 @@ struct Limited {
     is_touched: bool,
     /// When its oldest event is too old.
     due_ms: Option<u64>,
+    /// The round in which it was looked at last.
+    looked_at: u64,
 }
 
 impl Limits {
     pub(crate) fn new(by_pattern: Vec<(Selector, Retention)>, fold: &Fold) -> Self {
-        let mut limits = Self { by_pattern, topics: HashMap::new() };
+        let mut limits = Self { by_pattern, topics: HashMap::new(), round: 0 };
         for (name, state) in fold.iter() {
             limits.set(name, state);
         }
@@ -106,7 +110,7 @@ impl Limits {
         };
         match declared.or_else(pattern).filter(|_| state.exists()) {
             Some(retention) => {
-                let limited = Limited { retention, is_touched: true, due_ms: None };
+                let limited = Limited { retention, is_touched: true, due_ms: None, looked_at: 0 };
                 self.topics.insert(name.clone(), limited);
             }
             None => _ = self.topics.remove(name.as_str()),
@@ -139,11 +143,18 @@ impl Limits {
 
     /// Some topics that may be over their limits now, with the limits. They count as looked at.
     pub(crate) fn take_due(&mut self, now_ms: u64) -> Vec<(TopicName, Retention)> {
+        self.round += 1;
+        let round = self.round;
         let due = self.topics.iter_mut().filter(|(_, limited)| {
             limited.is_touched || limited.due_ms.is_some_and(|due_ms| due_ms <= now_ms)
         });
-        let looked_at = due.take(TOPICS_MAX).map(|(name, limited)| {
-            (limited.is_touched, limited.due_ms) = (false, None);
+        let mut due: Vec<_> = due.collect();
+        if due.len() > TOPICS_MAX {
+            // Whoever waited longest is first: some busy topics must not keep all others from their turn.
+            due.select_nth_unstable_by_key(TOPICS_MAX, |(_, limited)| limited.looked_at);
+        }
+        let looked_at = due.into_iter().take(TOPICS_MAX).map(|(name, limited)| {
+            (limited.is_touched, limited.due_ms, limited.looked_at) = (false, None, round);
             (name.clone(), limited.retention)
         });
         looked_at.collect()

@@ -240,8 +240,11 @@ impl Drop for EmbeddedLog {
         // Wakes the writer; if the queue is full it is awake.
         self.tick();
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has told so on its own.
-            drop(thread.join());
+            // Whoever is told of a commit may let go of the log's last owner, on the writer's own thread: it ends
+            // by itself after this round. A thread that panicked has told so on its own.
+            if thread.thread().id() != std::thread::current().id() {
+                drop(thread.join());
+            }
         }
     }
 }

@@ -153,6 +153,11 @@ impl Writer {
                 pending::refuse(&mut outcomes, total, false, refusal);
                 return pending::send(answer, outcomes);
             }
+            // The part is there; what comes after it may have failed since (a new segment that could not be).
+            if let Some(refusal) = self.refusal() {
+                pending::refuse(&mut outcomes, total, false, refusal);
+                return pending::send(answer, outcomes);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidings_hub::Hub;
+use tokio::sync::Semaphore;
 
 use crate::config::ServerConfig;
 use crate::counters::Counters;
@@ -26,7 +27,12 @@ pub struct App {
     /// Connections that may be open: what the configuration wants, as far as the process's descriptors allow.
     pub connections_max: usize,
     pub(crate) returns: Returns,
+    /// Bytes that bodies taken whole may hold together.
+    pub(crate) body_room: Semaphore,
 }
+
+/// Bytes of bodies taken whole that are held at once; not less than one of the largest.
+const BODY_ROOM_BYTES: usize = 128 << 20;
 
 impl App {
     /// Puts a server's state together.
@@ -38,6 +44,8 @@ impl App {
         let returns = Returns::new(config.overload_returns_per_s);
         let connections_max = descriptors::connections_available(config.connections_max);
         let (counters, drain) = (Counters::default(), Drain::default());
-        Ok(Arc::new(Self { hub, gate, config, counters, drain, connections_max, returns }))
+        let room_bytes = BODY_ROOM_BYTES.max(config.body_bytes_max).min(Semaphore::MAX_PERMITS);
+        let body_room = Semaphore::new(room_bytes);
+        Ok(Arc::new(Self { hub, gate, config, counters, drain, connections_max, returns, body_room }))
     }
 }

@@ -59,6 +59,14 @@ impl Access {
         self.decide(self.publish.matches(topic.as_str()), "publish to", topic.as_str())
     }
 
+    /// Whether there is any topic they may publish to: looked at before a body that names its topics is held.
+    ///
+    /// # Errors
+    /// 401 without credentials, 403 with insufficient ones.
+    pub fn may_publish_anything(&self) -> Result<(), Problem> {
+        self.decide(!self.publish.is_empty(), "publish to", "any topic")
+    }
+
     /// Whether they may configure, close or delete a topic.
     ///
     /// # Errors

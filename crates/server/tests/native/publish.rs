@@ -192,3 +192,12 @@ async fn publishing_needs_a_grant() {
     world.check("DELETE /topics/mine/a", 403, forbidden).await;
     assert_eq!(world.store.submissions(), [1]);
 }
+
+#[tokio::test]
+async fn who_may_publish_nowhere_is_told_before_the_body_is_read() {
+    let world = World::new().as_(only("", "**", "", "**"));
+    let forbidden = "{\"type\":\"urn:tidings:problem:forbidden\"}";
+    for target in ["POST /events", "POST /events?atomic"] {
+        world.check(&format!("{target}\n\nthis is no JSON"), 403, forbidden).await;
+    }
+}

@@ -1,14 +1,20 @@
 //! Bodies: read as they arrive, or whole up to a limit.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::sync::SemaphorePermit;
 
+use crate::app::App;
 use crate::front::body::Silence;
 use crate::problem::{self, Problem};
+
+/// The longest silence within a body that is taken whole: it holds memory and can be sent in one go.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// What is set aside for a body at once, whatever length it announces.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
@@ -47,6 +53,7 @@ fn broken(error: &(dyn Error + 'static)) -> Problem {
 /// # Errors
 /// What `too_large` makes of the limit, before more than that is held; else as [`next`].
 pub(super) async fn whole(
+    app: &App,
     mut body: Body,
     limit_bytes: usize,
     too_large: impl Fn(usize) -> Problem,
@@ -57,14 +64,35 @@ pub(super) async fn whole(
         return Err(too_large(limit_bytes));
     }
     let mut held = BytesMut::with_capacity(announced.min(RESERVE_BYTES_MAX));
-    while let Some(data) = next(&mut body).await? {
+    // What all bodies hold together is bounded too, and nobody keeps his part by saying nothing.
+    let mut room: Option<SemaphorePermit<'_>> = None;
+    while let Some(data) = tokio::time::timeout(SILENCE_MAX, next(&mut body)).await.map_err(silent)?? {
         if data.len() > limit_bytes - held.len() {
             return Err(too_large(limit_bytes));
+        }
+        let more =
+            u32::try_from(data.len()).ok().and_then(|bytes| app.body_room.try_acquire_many(bytes).ok());
+        let more = more.ok_or_else(no_room)?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
         }
         held.extend_from_slice(&data);
     }
     // An exact copy if it grew: an event may live long in memory.
     Ok(if held.capacity() > held.len() { Bytes::copy_from_slice(&held) } else { held.freeze() })
+}
+
+fn silent(_: tokio::time::error::Elapsed) -> Problem {
+    let seconds = SILENCE_MAX.as_secs();
+    let detail = format!(
+        "nothing of the body came for {seconds} s; send it without such pauses, or as a stream of events"
+    );
+    Problem::new(&problem::BODY_TIMEOUT, detail)
+}
+
+fn no_room() -> Problem {
+    Problem::new(&problem::BUSY, "too many bodies are being received at once; send it again").retry_after(1)
 }
 
 /// The body is over the limit of bodies that are taken whole.

@@ -64,7 +64,7 @@ pub(super) async fn publish(
         Kind::One => {}
     }
     let limit_bytes = common.event_bytes_max;
-    let data = body::whole(body, limit_bytes, items::too_large).await?;
+    let data = body::whole(app, body, limit_bytes, items::too_large).await?;
     let utf8 = std::str::from_utf8(&data).is_ok();
     let mut event = common.publish(data, utf8);
     event.id = id;

@@ -59,7 +59,7 @@ pub(super) async fn put(
     let query = Query::parse(parts.uri.query(), &["closed", "topic"])?;
     let topic = path::topic(parts.uri.path(), &query)?;
     access.may_manage(&topic)?;
-    let body = body::whole(body, DECLARATION_BYTES_MAX, body::too_large).await?;
+    let body = body::whole(app, body, DECLARATION_BYTES_MAX, body::too_large).await?;
     if query.flag("closed")? {
         if !body.trim_ascii().is_empty() {
             let detail = "?closed takes no body; declare the topic with a request of its own first";
