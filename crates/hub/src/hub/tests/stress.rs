@@ -264,10 +264,7 @@ fn run(seed: u64, busy_every: usize, events: usize, budget: usize) {
                                 break;
                             }
                             Poll::Ready(None) => panic!("an end"),
-                            Poll::Pending => {
-                                w.flag.woken.store(w.flag.woken.load(SeqCst), SeqCst);
-                                break;
-                            }
+                            Poll::Pending => break,
                         }
                         if w.done {
                             break;
