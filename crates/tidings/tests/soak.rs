@@ -1,5 +1,5 @@
 //! Many subscribers, many topics, connections that break, a hub that is killed: nothing lost, nothing twice, nothing
-//! out of order. The history checker of the testkit is the judge.
+//! out of order. The history checker is the judge.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use process::{HubProcess, Rng, post_surely};
 use tidings_client::{Backoff, EventSource, RetryStatuses, SourceEvent};
-use tidings_testkit::history::{History, Publish, PublishId, Reader, ReaderId, Start};
+use tidings_history::{History, Publish, PublishId, Reader, ReaderId, Start};
 use tokio::sync::Mutex;
 
 const EVENTS: usize = 100_000;

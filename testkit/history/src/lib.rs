@@ -12,7 +12,7 @@
 //!
 //! **How to fill it**
 //! ```
-//! use tidings_testkit::history::{History, Publish, Reader, Start};
+//! use tidings_history::{History, Publish, Reader, Start};
 //!
 //! let mut history = History::new();
 //! let alice = history.reader(Reader::new("alice").wants(&["orders/*"]));
@@ -34,6 +34,8 @@
 //! history behind a mutex. A reader that goes back on purpose (a page reload at an older position) is a new reader.
 //!
 //! **Order** is (life, seq): lives rank as they first appear in any id, or as [`History::lives`] says.
+
+#![forbid(unsafe_code)]
 
 mod check;
 mod facts;
