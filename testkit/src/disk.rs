@@ -6,6 +6,8 @@
 mod faults;
 mod file;
 mod random;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,17 +37,19 @@ struct World {
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
     /// Names as a process sees them.
-    names: BTreeMap<String, u64>,
+    names: Names,
     /// Names as they would be found after a loss of power.
-    durable_names: BTreeMap<String, u64>,
+    durable_names: Names,
     /// Changes of names since the last sync of the directory, in order.
     unsynced_names: Vec<NameChange>,
 }
 
+type Names = BTreeMap<Arc<str>, u64>;
+
 #[derive(Clone)]
 enum NameChange {
-    Set(String, u64),
-    Remove(String),
+    Set(Arc<str>, u64),
+    Remove(Arc<str>),
 }
 
 impl SimDisk {
@@ -115,6 +119,11 @@ impl SimDisk {
         self.world().faults.scheduled.push(fault);
     }
 
+    /// How many calls have failed because they were told to, in all lives.
+    pub fn struck(&self) -> u64 {
+        self.world().faults.struck
+    }
+
     /// How many bytes all files together may have; `None`: no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.world().faults.capacity_bytes = bytes;
@@ -132,7 +141,7 @@ impl SimDisk {
 
     /// The names that a process sees.
     pub fn names(&self) -> Vec<String> {
-        self.world().names.keys().cloned().collect()
+        self.world().names.keys().map(ToString::to_string).collect()
     }
 
     /// A file's content, as a process sees it.
@@ -187,11 +196,29 @@ impl World {
     }
 
     fn set_name(&mut self, name: &str, inode: u64) {
-        self.names.insert(name.into(), inode);
-        self.unsynced_names.push(NameChange::Set(name.into(), inode));
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name), inode);
+        self.unsynced_names.push(NameChange::Set(name, inode));
     }
 
-    /// What a loss of power leaves: some of the unsynced names, some of the unsynced bytes.
+    fn remove_name(&mut self, name: &str) -> io::Result<()> {
+        let (name, _) = self.names.remove_entry(name).ok_or_else(not_found)?;
+        self.unsynced_names.push(NameChange::Remove(name));
+        Ok(())
+    }
+
+    fn keep_name(&mut self, change: NameChange) {
+        match change {
+            NameChange::Set(name, inode) => {
+                // A renamed file is not at both names.
+                self.durable_names.retain(|_, other| *other != inode);
+                self.durable_names.insert(name, inode);
+            }
+            NameChange::Remove(name) => _ = self.durable_names.remove(&name),
+        }
+    }
+
+    /// What a loss of power leaves: some of the unsynced names, some of the unsynced bytes, independently.
     fn lose_unsynced(&mut self) {
         let mood = self.random.below(3);
         for change in std::mem::take(&mut self.unsynced_names) {
@@ -201,22 +228,16 @@ impl World {
                 1 => true,
                 _ => self.random.below(2) == 0,
             };
-            match change {
-                NameChange::Set(name, inode) if is_kept => {
-                    // A renamed file is not at both names.
-                    self.durable_names.retain(|_, other| *other != inode);
-                    self.durable_names.insert(name, inode);
-                }
-                NameChange::Remove(name) if is_kept => _ = self.durable_names.remove(&name),
-                _ => {}
+            if is_kept {
+                self.keep_name(change);
             }
         }
-        self.names = self.durable_names.clone();
+        self.names.clone_from(&self.durable_names);
         for inode in self.inodes.values_mut() {
             inode.lose_unsynced(&mut self.random);
         }
-        let named: Vec<u64> = self.names.values().copied().collect();
-        self.inodes.retain(|number, _| named.contains(number));
+        let Self { names, inodes, .. } = self;
+        inodes.retain(|number, _| names.values().any(|named| named == number));
     }
 }
 
@@ -232,11 +253,41 @@ impl SimDisk {
         Ok(world)
     }
 
+    /// The world, for a change of names; or how it fails. One that fails for no stated reason, or meets the loss
+    /// of power, may be done all the same.
+    fn rename_call(
+        &self,
+        kind: Call,
+        change: impl FnOnce(&mut World) -> io::Result<()>,
+    ) -> io::Result<MutexGuard<'_, World>> {
+        let error = match self.call(kind) {
+            Ok(mut world) => {
+                change(&mut world)?;
+                return Ok(world);
+            }
+            Err(error) => error,
+        };
+        let mut world = self.world();
+        let is_here = world.life == self.life;
+        let is_met = if world.faults.is_dark { world.faults.met_dark_now() } else { true };
+        if is_here && is_met && error.kind() == io::ErrorKind::Other && world.random.once_in(2) {
+            drop(change(&mut world));
+        }
+        Err(error)
+    }
+
     fn look(&self) -> io::Result<MutexGuard<'_, World>> {
         let world = self.world();
         if world.life != self.life || world.faults.is_dark {
             return Err(io::Error::other("this machine has lost power"));
         }
+        Ok(world)
+    }
+
+    /// The world, for a call that changes nothing; or why the call fails.
+    fn ask(&self, kind: Call) -> io::Result<MutexGuard<'_, World>> {
+        let mut world = self.look()?;
+        world.faults.strike(kind)?;
         Ok(world)
     }
 }
@@ -247,53 +298,71 @@ fn not_found() -> io::Error {
 
 impl Disk for SimDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.look()?.names.keys().cloned().collect())
+        Ok(self.look()?.names.keys().map(ToString::to_string).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let world = self.look()?;
+        let world = self.ask(Call::Open)?;
         let inode = *world.names.get(name).ok_or_else(not_found)?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut world = self.call(Call::Name)?;
-        let there = world.names.get(name).copied();
-        let inode = match there {
-            Some(inode) => inode,
-            None => {
-                let inode = world.new_inode(Inode::default());
-                world.set_name(name, inode);
-                inode
+        let mut inode = 0;
+        let world = self.rename_call(Call::Create, |world| {
+            inode = match world.names.get(name).copied() {
+                Some(there) => there,
+                None => {
+                    let new = world.new_inode(Inode::default());
+                    world.set_name(name, new);
+                    new
+                }
+            };
+            if let Some(file) = world.inodes.get_mut(&inode) {
+                file.truncate(0);
             }
-        };
-        if let Some(file) = world.inodes.get_mut(&inode) {
-            file.truncate(0);
-        }
+            Ok(())
+        })?;
+        drop(world);
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut world = self.call(Call::Name)?;
-        let inode = world.names.remove(from).ok_or_else(not_found)?;
-        world.set_name(to, inode);
-        Ok(())
+        let renamed = self.rename_call(Call::Rename, |world| {
+            let inode = world.names.remove(from).ok_or_else(not_found)?;
+            world.set_name(to, inode);
+            Ok(())
+        });
+        renamed.map(drop)
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
-        let mut world = self.call(Call::Name)?;
-        world.names.remove(name).ok_or_else(not_found)?;
-        world.unsynced_names.push(NameChange::Remove(name.into()));
-        Ok(())
+        self.rename_call(Call::Unlink, |world| world.remove_name(name)).map(drop)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        let mut world = self.call(Call::SyncDir)?;
-        if !world.faults.lies.contains(&Lie::SyncDir) {
-            world.durable_names = world.names.clone();
-            world.unsynced_names.clear();
+        let error = match self.call(Call::SyncDir) {
+            Ok(mut world) => {
+                if !world.faults.lies.contains(&Lie::SyncDir) {
+                    for change in std::mem::take(&mut world.unsynced_names) {
+                        world.keep_name(change);
+                    }
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let mut world = self.world();
+        if world.life == self.life && !world.faults.is_dark {
+            // The first of them may last; the others still wait for a sync, as a journal has it.
+            let count = world.unsynced_names.len();
+            let kept = world.random.up_to(count);
+            let waiting = world.unsynced_names.split_off(kept);
+            for change in std::mem::replace(&mut world.unsynced_names, waiting) {
+                world.keep_name(change);
+            }
         }
-        Ok(())
+        Err(error)
     }
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>, LockError> {
@@ -342,7 +411,7 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let world = self.disk.look()?;
+        let world = self.disk.ask(Call::Read)?;
         let file = world.inodes.get(&self.inode).ok_or_else(not_found)?;
         Ok(file.read(offset, into))
     }
@@ -356,10 +425,9 @@ impl DiskFile for SimFile {
         if world.life != self.disk.life {
             return result;
         }
-        let used = world.used();
+        let room = world.faults.capacity_bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(world.used()));
         let World { inodes, faults, random, .. } = &mut *world;
         let file = inodes.get_mut(&self.inode).ok_or_else(not_found)?;
-        let room = faults.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(used));
         let growth = (offset + bytes.len() as u64).saturating_sub(file.view.len() as u64);
         let (len, result) = match result {
             // A write that fails is done in part. In the dark nothing is done, except by the call that met it.
@@ -401,7 +469,7 @@ impl DiskFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        let mut world = self.disk.call(Call::Write)?;
+        let mut world = self.disk.call(Call::Truncate)?;
         if let Some(file) = world.inodes.get_mut(&self.inode) {
             file.truncate(usize::try_from(len).unwrap_or(usize::MAX));
         }
@@ -409,7 +477,7 @@ impl DiskFile for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        let world = self.disk.look()?;
+        let world = self.disk.ask(Call::Read)?;
         world.inodes.get(&self.inode).map(|file| file.view.len() as u64).ok_or_else(not_found)
     }
 }

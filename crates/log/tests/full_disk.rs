@@ -79,7 +79,7 @@ fn a_new_segment_that_finds_no_space_lets_the_old_one_grow() {
         if n % 20 == 3 {
             // Whatever a new segment, sidecar or checkpoint needs fails now and then.
             let kind = std::io::ErrorKind::StorageFull;
-            disk.fail(Fault { call: Call::Name, after: 0, kind });
+            disk.fail(Fault { call: Call::Create, after: 0, kind });
         }
         log.publish("a", &format!("{n} {}", "x".repeat(50)));
         if n % 50 == 49 {

@@ -11,21 +11,47 @@ pub struct Fault {
     pub call: Call,
     /// How many calls of this kind succeed before.
     pub after: u64,
-    /// How it fails. A failed write is done in part.
+    /// How it fails. A failed write is done in part; a change of names that fails with [`io::ErrorKind::Other`]
+    /// may have been done all the same.
     pub kind: io::ErrorKind,
 }
 
-/// Kinds of calls that change or sync something.
+/// Kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Writing to a file, or cutting it.
+    /// Reading from a file, or asking for its length.
+    Read,
+    /// Writing to a file.
     Write,
+    /// Cutting a file.
+    Truncate,
     /// Syncing a file.
     Sync,
-    /// Creating, renaming, removing a name.
-    Name,
+    /// Opening a file that is there.
+    Open,
+    /// Creating a file.
+    Create,
+    /// Giving a file another name.
+    Rename,
+    /// Removing a name.
+    Unlink,
     /// Syncing the directory.
     SyncDir,
+}
+
+impl Call {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Write,
+        Self::Truncate,
+        Self::Sync,
+        Self::Open,
+        Self::Create,
+        Self::Rename,
+        Self::Unlink,
+        Self::SyncDir,
+    ];
 }
 
 /// Promises that a disk can break.
@@ -46,6 +72,7 @@ pub(super) struct Faults {
     pub(super) is_dark: bool,
     met_dark_at: Option<u64>,
     pub(super) scheduled: Vec<Fault>,
+    pub(super) struck: u64,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) lies: Vec<Lie>,
     pub(super) lock_fails: Option<io::ErrorKind>,
@@ -59,7 +86,7 @@ impl Faults {
         self.scheduled.clear();
     }
 
-    /// Counts a call, and says how it fails.
+    /// Counts a call that changes or syncs something, and says how it fails.
     pub(super) fn count(&mut self, call: Call, random: &mut Random) -> io::Result<()> {
         self.calls += 1;
         let dark = || io::Error::other("this machine has lost power");
@@ -68,25 +95,24 @@ impl Faults {
         }
         if self.power_fails_at.is_some_and(|at| self.calls >= at) {
             self.is_dark = true;
-            self.met_dark_at = Some(self.calls);
             // Half of the time the call is done in part before.
-            if random.once_in(2) {
-                self.met_dark_at = None;
-            }
+            self.met_dark_at = random.once_in(2).then_some(self.calls);
             return Err(dark());
         }
-        for at in 0..self.scheduled.len() {
-            let fault = &mut self.scheduled[at];
-            if fault.call == call {
-                if fault.after == 0 {
-                    let kind = fault.kind;
-                    self.scheduled.remove(at);
-                    return Err(kind.into());
-                }
-                fault.after -= 1;
-                break;
-            }
+        self.strike(call)
+    }
+
+    /// Fails a call if that was scheduled.
+    pub(super) fn strike(&mut self, call: Call) -> io::Result<()> {
+        if self.scheduled.is_empty() {
+            return Ok(());
         }
+        let Some(at) = self.scheduled.iter().position(|fault| fault.call == call) else { return Ok(()) };
+        if self.scheduled[at].after == 0 {
+            self.struck += 1;
+            return Err(self.scheduled.remove(at).kind.into());
+        }
+        self.scheduled[at].after -= 1;
         Ok(())
     }
 

@@ -13,6 +13,8 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// What may remain, in order.
     unsynced: Vec<Change>,
+    /// A sync failed: a part of `view` will never be durable, whatever is synced later.
+    is_apart: bool,
 }
 
 #[derive(Clone)]
@@ -23,7 +25,7 @@ enum Change {
 
 impl Inode {
     pub(super) fn durable(content: &[u8]) -> Self {
-        Self { view: content.to_vec(), durable: content.to_vec(), unsynced: Vec::new() }
+        Self { view: content.to_vec(), durable: content.to_vec(), unsynced: Vec::new(), is_apart: false }
     }
 
     pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> usize {
@@ -49,50 +51,61 @@ impl Inode {
 
     pub(super) fn sync(&mut self) {
         for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Change::Write { offset, bytes } => put(&mut self.durable, offset, &bytes),
-                Change::Truncate(len) => self.durable.resize(len, 0),
-            }
+            self.keep(&change);
         }
     }
 
     /// A failed sync: some of it lasts, the rest is in memory only and will never be written.
     pub(super) fn drop_unsynced(&mut self, random: &mut Random) {
-        let view = std::mem::take(&mut self.view);
-        self.lose_unsynced(random);
-        self.view = view;
+        self.keep_some(random);
+        self.is_apart = true;
     }
 
-    /// A loss of power: of what was not synced, some sectors are there and some are not; the last write may be
-    /// torn anywhere; where a later sector is there and an earlier one is not, there are zeros or old bytes.
+    /// A loss of power: what a process saw and what is durable are the same again.
     pub(super) fn lose_unsynced(&mut self, random: &mut Random) {
+        if self.unsynced.is_empty() && !self.is_apart {
+            return;
+        }
+        self.keep_some(random);
+        self.view.clone_from(&self.durable);
+        self.is_apart = false;
+    }
+
+    /// Of what was not synced, any part lasts: nothing, all, an in-order beginning that is torn at any byte, or
+    /// each write and each cut for itself, whole, torn, or in any of its sectors. Where later bytes last and
+    /// earlier ones do not, there are zeros or old bytes.
+    fn keep_some(&mut self, random: &mut Random) {
         let changes = std::mem::take(&mut self.unsynced);
-        let count = changes.len();
-        let mood = random.below(4);
-        for (at, change) in changes.into_iter().enumerate() {
-            match change {
-                Change::Truncate(len) => {
-                    if mood == 1 || random.once_in(2) {
-                        self.durable.resize(len, 0);
+        match random.below(6) {
+            0 => {}
+            1 => changes.iter().for_each(|change| self.keep(change)),
+            2 => {
+                let end = random.up_to(changes.len());
+                changes.iter().take(end).for_each(|change| self.keep(change));
+                if let Some(Change::Write { offset, bytes }) = changes.get(end) {
+                    put(&mut self.durable, *offset, &bytes[..random.up_to(bytes.len())]);
+                }
+            }
+            _ => {
+                for change in &changes {
+                    match (random.below(4), change) {
+                        (0, _) => {}
+                        (1, _) | (_, Change::Truncate(_)) => self.keep(change),
+                        (2, Change::Write { offset, bytes }) => {
+                            put(&mut self.durable, *offset, &bytes[..random.up_to(bytes.len())]);
+                        }
+                        (_, Change::Write { offset, bytes }) => self.keep_sectors(*offset, bytes, random),
                     }
                 }
-                Change::Write { offset, bytes } => match mood {
-                    // Nothing arrived; all arrived; an in-order prefix, torn at any byte; any sectors.
-                    0 => {}
-                    1 => put(&mut self.durable, offset, &bytes),
-                    2 => {
-                        let is_last = at + 1 == count || random.once_in(4);
-                        let len = if is_last { random.up_to(bytes.len()) } else { bytes.len() };
-                        put(&mut self.durable, offset, &bytes[..len]);
-                        if is_last {
-                            break;
-                        }
-                    }
-                    _ => self.keep_sectors(offset, &bytes, random),
-                },
             }
         }
-        self.view = self.durable.clone();
+    }
+
+    fn keep(&mut self, change: &Change) {
+        match change {
+            Change::Write { offset, bytes } => put(&mut self.durable, *offset, bytes),
+            Change::Truncate(len) => self.durable.resize(*len, 0),
+        }
     }
 
     fn keep_sectors(&mut self, offset: usize, bytes: &[u8], random: &mut Random) {
@@ -100,8 +113,15 @@ impl Inode {
         while from < bytes.len() {
             // Sectors are aligned in the file, not in the write.
             let to = (from + SECTOR_BYTES - (offset + from) % SECTOR_BYTES).min(bytes.len());
-            if random.once_in(2) {
-                put(&mut self.durable, offset + from, &bytes[from..to]);
+            match random.below(8) {
+                0..4 => {}
+                // Torn within: its end alone, too.
+                4 => put(&mut self.durable, offset + from, &bytes[from..from + random.up_to(to - from)]),
+                5 => {
+                    let at = from + random.up_to(to - from);
+                    put(&mut self.durable, offset + at, &bytes[at..to]);
+                }
+                _ => put(&mut self.durable, offset + from, &bytes[from..to]),
             }
             from = to;
         }

@@ -22,6 +22,8 @@ pub(crate) struct World {
     log: Option<Manual>,
     told: usize,
     events: u64,
+    /// Faults that had struck when the present life began.
+    struck: u64,
     is_told: bool,
 }
 
@@ -41,7 +43,7 @@ impl World {
         let clock = TestClock::at(1_000_000);
         let model = Model::default();
         let is_told = std::env::var_os("TIDINGS_SEED").is_some();
-        Self { random, disk, clock, config, model, log: None, told: 0, events: 0, is_told }
+        Self { random, disk, clock, config, model, log: None, told: 0, events: 0, struck: 0, is_told }
     }
 
     pub(crate) fn step(&mut self) -> Result<(), String> {
@@ -56,9 +58,8 @@ impl World {
         match dice {
             0 => self.disk.lose_power_in(1 + self.random.below(12)),
             1 => {
-                let calls = [Call::Write, Call::Sync, Call::Name, Call::SyncDir];
-                let call = calls[self.random.up_to(calls.len() - 1)];
-                let full = call == Call::Write && self.random.once_in(2);
+                let call = Call::ALL[self.random.up_to(Call::ALL.len() - 1)];
+                let full = !matches!(call, Call::Read | Call::Open) && self.random.once_in(2);
                 let kind = if full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
                 self.disk.fail(Fault { call, after: self.random.below(4), kind });
             }
@@ -82,6 +83,9 @@ impl World {
         }
         let has_failed = |log: &Manual| matches!(log.log.health(), Health::Failed { .. });
         if self.log.as_ref().is_some_and(has_failed) {
+            if self.disk.struck() == self.struck {
+                return Err("the log has failed for no reason".into());
+            }
             // A failed log still serves what it showed.
             self.look()?;
             self.log = None;
@@ -118,6 +122,7 @@ impl World {
             if attempt < 4 && self.random.once_in(4) {
                 self.disk.lose_power_in(1 + self.random.below(12));
             }
+            let struck = self.disk.struck();
             let opened = Manual::open(self.disk.clone(), &self.clock, self.config.clone());
             self.say(|| {
                 let sizes =
@@ -127,12 +132,16 @@ impl World {
             self.say(|| format!("start {:?}, dark {}", opened.as_ref().err(), self.disk.is_dark()));
             match opened {
                 Ok(log) if !self.disk.is_dark() => {
-                    self.told = 0;
+                    (self.told, self.struck) = (0, struck);
                     return self.meet(log, lost_power);
                 }
                 Err(error) if !self.disk.is_dark() => {
                     // A scheduled fault, or no space: said, and tried again. Anything else is a log that is lost.
-                    let is_fault = matches!(error, OpenError::Io { .. } | OpenError::Full { .. });
+                    let is_fault = match error {
+                        OpenError::Io { .. } => self.disk.struck() > struck,
+                        OpenError::Full { .. } => true,
+                        _ => false,
+                    };
                     if !is_fault {
                         return Err(format!("it does not start: {error}"));
                     }
@@ -152,13 +161,13 @@ impl World {
         if self.config.retention_bytes.is_none() && bounds.oldest != Seq(1) {
             return Err(format!("without retention the log begins at {:?}", bounds.oldest));
         }
-        let found = log.try_all("**");
+        // A fault strikes once: the next read gets through.
+        let mut found = self.read(&log, "**")?;
+        while found.is_none() && !self.disk.is_dark() {
+            found = self.read(&log, "**")?;
+        }
         self.log = Some(log);
-        let found = match found {
-            Ok(found) => found,
-            Err(_) if self.disk.is_dark() => return self.power_cycle(),
-            Err(error) => return Err(error.to_string()),
-        };
+        let Some(found) = found else { return self.power_cycle() };
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
         self.model.meet(&found, &bounds, may_lose_tail)?;
         self.look()?;
@@ -230,9 +239,10 @@ impl World {
         let some: Vec<Seq> = places.into_iter().filter(|_| random.once_in(3)).collect();
         let range = SeqRange { first: Seq(1), last: Seq(u64::MAX) };
         let exactly = tidings_hub::ports::Want::Exactly(some.clone().into());
+        let struck = self.disk.struck();
         let page = match now(log.log.read(exactly, range, usize::MAX)) {
             Ok(page) => page,
-            Err(_) if self.disk.is_dark() => return Ok(()),
+            Err(_) if self.disk.is_dark() || self.disk.struck() > struck => return Ok(()),
             Err(error) => return Err(error.to_string()),
         };
         let expected: Vec<Seq> =
@@ -245,11 +255,12 @@ impl World {
         self.model.check_gaps(&fold, &bounds)
     }
 
-    /// What a reader finds; `None` if there is no power to read with.
+    /// What a reader finds; `None` if there is no power to read with, or a fault struck.
     fn read(&self, log: &Manual, selector: &str) -> Result<Option<Vec<Record>>, String> {
+        let struck = self.disk.struck();
         match log.try_all(selector) {
             Ok(records) => Ok(Some(records)),
-            Err(_) if self.disk.is_dark() => Ok(None),
+            Err(_) if self.disk.is_dark() || self.disk.struck() > struck => Ok(None),
             Err(error) => Err(error.to_string()),
         }
     }
