@@ -37,7 +37,7 @@ pub struct KeyState {
 }
 
 /// The remembered keys, oldest use first out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keys {
     window: KeyWindow,
     states: HashMap<Arc<str>, KeyState>,

@@ -13,6 +13,7 @@ use tidings_hub::{Seq, TopicName};
 use crate::disk::{Disk, read_all, replace};
 use crate::error::Trouble;
 use crate::frame::{decode_config, encode_config};
+use crate::removal::Removal;
 use crate::segment::{CHECKPOINT, file_name};
 use crate::wire::{Input, Output};
 
@@ -36,17 +37,19 @@ pub(crate) struct Checkpoint {
     pub(crate) keys: Keys,
 }
 
-/// What a checkpoint is made of, borrowed.
-pub(crate) struct View<'a> {
+/// What a checkpoint is made of.
+pub(crate) struct Snapshot {
     pub(crate) log_id: u64,
     pub(crate) through: Seq,
     pub(crate) oldest: Seq,
     pub(crate) reserved_through: Seq,
-    pub(crate) fold: &'a Fold,
-    pub(crate) keys: &'a Keys,
+    pub(crate) fold: Fold,
+    pub(crate) keys: Keys,
+    /// History that is to be removed, and that the checkpoint is to know as removed.
+    pub(crate) removal: Option<Removal>,
 }
 
-impl View<'_> {
+impl Snapshot {
     /// Writes the checkpoint, durably.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), Trouble> {
         let name = file_name(self.through, CHECKPOINT);
@@ -201,8 +204,17 @@ mod tests {
     fn it_comes_back_and_no_other_bytes_pass() {
         let (fold, keys) = state();
         let (through, oldest, reserved_through) = (Seq(5), Seq(2), Seq(77));
-        let view = View { log_id: 3, through, oldest, reserved_through, fold: &fold, keys: &keys };
-        let bytes = view.encode();
+        let (fold_copy, keys_copy, removal) = (fold.clone(), keys.clone(), None);
+        let snapshot = Snapshot {
+            log_id: 3,
+            through,
+            oldest,
+            reserved_through,
+            fold: fold_copy,
+            keys: keys_copy,
+            removal,
+        };
+        let bytes = snapshot.encode();
         let back = |bytes: &[u8]| Checkpoint::decode(bytes, KeyWindow::default()).and_then(|(_, it)| it);
         let copy = back(&bytes).unwrap();
         assert_eq!(copy.fold, fold);

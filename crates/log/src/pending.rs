@@ -16,6 +16,8 @@ pub(crate) type Answer = Option<oneshot::Sender<Vec<Outcome>>>;
 pub(crate) enum Msg {
     Submit(Job),
     Tick,
+    /// The keeper has something to report: a wake-up.
+    Kept,
     Shutdown(oneshot::Sender<()>),
 }
 

@@ -43,7 +43,13 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
         }
         let segment = shared.catalog.read().at_or_after(from);
         let (done, segment_last) = match &segment {
-            Segment::Sealed(sealed) => (page.sealed(sealed, from, last)?, sealed.facts.last),
+            Segment::Sealed(sealed) => {
+                let done = match sealed.grown() {
+                    Some(grown) => page.active(&grown, from, last)?,
+                    None => page.sealed(sealed, from, last)?,
+                };
+                (done, sealed.facts.last)
+            }
             Segment::Active(active) => (page.active(active, from, last)?, last),
         };
         if let Done::Full { through: at } = done {

@@ -19,6 +19,7 @@ use tidings_hub::{Epochs, Seq};
 use crate::config::{LogConfig, OnDamage};
 use crate::disk::{Disk, LockError, TMP};
 use crate::error::{Damage, OpenError, Trouble};
+use crate::keeper::Keeper;
 use crate::meta::{META, Meta, new_epoch};
 use crate::retention::{Limits, RetentionClock};
 use crate::segment::{LOG, SegmentHeader, file_name};
@@ -137,6 +138,8 @@ fn start(
     let catalog = Catalog { sealed, active };
     let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, config.index_cache_bytes));
     let monotonic_ms = clock.monotonic_ms();
+    let known_through = survey.checkpoints.last().copied().unwrap_or(Seq::ZERO);
+    let keeper = Keeper::new(Arc::clone(&shared), survey.checkpoints);
     Ok(Writer {
         shared,
         clock: Arc::clone(clock),
@@ -148,7 +151,10 @@ fn start(
         reserved: reserved_through,
         limits,
         now: RetentionClock::new(wall_ms, monotonic_ms),
-        checkpoints: survey.checkpoints,
+        keeper,
+        known_through,
+        is_checkpoint_owed: false,
+        is_removal_asked: false,
         orphans: Vec::new(),
         is_removal_open: false,
         batch: Forming::default(),

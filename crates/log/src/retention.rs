@@ -184,7 +184,10 @@ pub(crate) fn trim_of(
 ) -> Result<Trim, Trouble> {
     let segments: Vec<Segment> = {
         let catalog = shared.catalog.read();
-        let sealed = catalog.sealed.iter().map(|sealed| Segment::Sealed(sealed.clone()));
+        let sealed = catalog.sealed.iter().map(|sealed| match sealed.grown() {
+            Some(grown) => Segment::Active(grown),
+            None => Segment::Sealed(sealed.clone()),
+        });
         sealed.chain([Segment::Active(catalog.active.clone())]).collect()
     };
     let lost = shared.trimmed(topic);

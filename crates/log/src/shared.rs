@@ -72,6 +72,24 @@ pub(crate) struct Catalog {
 pub(crate) struct SealedSegment {
     pub(crate) facts: Sealed,
     pub(crate) salt: u64,
+    /// The segment as it grew, with its index, until its sidecar is written.
+    grown: Mutex<Option<Arc<ActiveSegment>>>,
+}
+
+impl SealedSegment {
+    pub(crate) fn new(facts: Sealed, salt: u64, grown: Option<Arc<ActiveSegment>>) -> Self {
+        Self { facts, salt, grown: Mutex::new(grown) }
+    }
+
+    /// The segment as it grew, if its index is still in memory.
+    pub(crate) fn grown(&self) -> Option<Arc<ActiveSegment>> {
+        self.grown.lock().clone()
+    }
+
+    /// Its sidecar is written (or will be when it is needed).
+    pub(crate) fn let_go(&self) {
+        *self.grown.lock() = None;
+    }
 }
 
 pub(crate) struct ActiveSegment {
@@ -225,6 +243,13 @@ impl Shared {
         if let Err(error) = write() {
             tracing::warn!(file = self.disk.place(&name), %error, "an index could not be written");
         }
+    }
+
+    /// Removes a sidecar. A next start removes one of nothing, too.
+    pub(crate) fn remove_index(&self, base: Seq) {
+        let name = file_name(base, INDEX);
+        self.caches.lock().files.remove(&name);
+        _ = self.disk.unlink(&name);
     }
 
     /// A topic's entries in a sealed segment; `None` if its sidecar is damaged and cannot be made anew.

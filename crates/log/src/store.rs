@@ -90,7 +90,11 @@ impl EmbeddedLog {
     /// # Errors
     /// [`OpenError`] says who must act.
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: LogConfig) -> Result<Self, OpenError> {
-        let (mut log, pump) = Self::open_manual(disk, clock, config)?;
+        let (mut log, mut pump) = Self::open_manual(disk, clock, config)?;
+        let sender = log.sender.clone();
+        // A full queue means that the writer is at work, and looks after reports in passing.
+        let wake = move || drop(sender.try_send(Msg::Kept));
+        pump.writer.keeper.start(wake).map_err(thread_error)?;
         let builder = std::thread::Builder::new().name("tidings-log".into());
         let thread = builder.spawn(move || pump.run());
         log.thread = Some(thread.map_err(thread_error)?);
@@ -273,8 +277,17 @@ impl Pump {
         drop(told);
     }
 
-    /// Handles what has been submitted by now, as one group. Whether there was anything.
+    /// Handles what has been submitted by now, as one group, and does what that asks of the keeper. Whether there was
+    /// anything.
     pub fn step(&mut self) -> bool {
+        let is_round = self.turn();
+        while self.keep() {}
+        is_round
+    }
+
+    /// Handles what has been submitted by now, as one group, and leaves the keeper's jobs (sidecars, checkpoints,
+    /// removals) to [`Self::keep`], as if its thread were slow. Whether there was anything.
+    pub fn turn(&mut self) -> bool {
         match self.receiver.try_recv() {
             Ok(message) => {
                 self.round(message);
@@ -282,6 +295,13 @@ impl Pump {
             }
             Err(_) => false,
         }
+    }
+
+    /// Does one of the keeper's jobs and takes its report. Whether there was one.
+    pub fn keep(&mut self) -> bool {
+        let is_job = self.writer.keeper.keep();
+        self.writer.collect();
+        is_job
     }
 
     /// Takes what was submitted, refuses what comes, and ends the log cleanly.

@@ -11,6 +11,7 @@ use tidings_hub::ports::{Batch, Clock, Durability, Health, Outcome, Refusal, Sub
 use tidings_hub::{Control, Record, Seq, TopicName, What};
 
 use crate::config::LogConfig;
+use crate::keeper::Keeper;
 use crate::meta::{Clean, Meta};
 use crate::pending::{self, Job, Msg, Pending, op_bytes, submission_bytes};
 use crate::retention::{Limits, RetentionClock};
@@ -38,12 +39,17 @@ pub(crate) struct Writer {
     pub(crate) reserved: Seq,
     pub(crate) limits: Limits,
     pub(crate) now: RetentionClock,
-    /// Checkpoints that are on disk, oldest first.
-    pub(crate) checkpoints: Vec<Seq>,
+    pub(crate) keeper: Keeper,
+    /// The last checkpoint that is on disk has all records up to here in it.
+    pub(crate) known_through: Seq,
+    /// A checkpoint could not be written: asked for again in the next round of upkeep.
+    pub(crate) is_checkpoint_owed: bool,
+    /// History is to be removed and the keeper has not told yet that it may be.
+    pub(crate) is_removal_asked: bool,
     /// Segments that are removed from view and still to be removed from disk, oldest first.
     pub(crate) orphans: Vec<Sealed>,
-    /// History was removed from view, and a crash could bring it back: neither a checkpoint knows of it yet, nor
-    /// are the files gone. Until then nothing is answered that could rest on its absence.
+    /// History was removed from view without a checkpoint that knows of it, and its files are still there: a crash
+    /// could bring it back. Until then nothing is answered that could rest on its absence.
     pub(crate) is_removal_open: bool,
     pub(crate) batch: Forming,
     pub(crate) state: State,
@@ -70,6 +76,7 @@ pub(crate) enum State {
 impl Writer {
     /// Takes the first message and what else has arrived by now.
     pub(crate) fn round(&mut self, first: Msg, mut next: impl FnMut() -> Option<Msg>) {
+        self.collect();
         let mut message = Some(first);
         while let Some(now) = message {
             match now {
@@ -78,6 +85,7 @@ impl Writer {
                     drop(self.flush());
                     self.upkeep();
                 }
+                Msg::Kept => {}
                 Msg::Shutdown(done) => {
                     self.end();
                     // Who asked may be gone.
@@ -287,6 +295,7 @@ impl Writer {
     /// Ends cleanly, so that the next start knows. Later submissions are refused.
     pub(crate) fn end(&mut self) {
         drop(self.flush());
+        self.collect_all();
         if self.state == State::Running {
             if let Err(failure) = self.end_cleanly() {
                 tracing::warn!(message = failure.message(), "the log ends without a note that it was clean");
@@ -299,7 +308,8 @@ impl Writer {
     fn end_cleanly(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         self.tail.sync(&*shared.disk)?;
-        self.checkpoint();
+        self.ask_checkpoint(None);
+        self.collect_all();
         // A start removes a last segment without a batch; if that start is broken off, the next one must not
         // miss it.
         let catalog = shared.catalog.read();

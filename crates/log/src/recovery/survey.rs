@@ -251,6 +251,6 @@ impl Survey {
             [earlier, later] => Some((earlier.header.salt, later.header.previous.clone()?)),
             _ => None,
         });
-        pairs.map(|(salt, facts)| Arc::new(SealedSegment { facts, salt })).collect()
+        pairs.map(|(salt, facts)| Arc::new(SealedSegment::new(facts, salt, None))).collect()
     }
 }

@@ -1,25 +1,24 @@
-//! What the writer does beside writing: new segments, checkpoints, and what retention asks for.
+//! What the writer does beside writing: new segments, what retention asks for, and what it asks of the keeper.
 //!
 //! Runs between batches, when everything judged is durable and visible. Nothing here is needed for an ack; what
 //! fails is tried again in the next round.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use tidings_hub::ports::{Batch, Health, Op, Submission, Trimmed};
+use tidings_hub::ports::{Batch, Health, Op, Submission};
 use tidings_hub::{Seq, TopicName};
 
 use super::{Job, State, Writer};
-use crate::checkpoint::View;
+use crate::checkpoint::Snapshot;
 use crate::disk::Disk;
+use crate::keeper::{Asked, Job as Task, Report};
+use crate::removal::{Removal, Retired};
 use crate::retention::{Trim, segments_to_drop, trim_of};
-use crate::segment::{CHECKPOINT, INDEX, LOG, SegmentHeader, file_name};
+use crate::segment::{INDEX, LOG, SegmentHeader, file_name};
 use crate::shared::SealedSegment;
 use crate::tail::{Failure, Tail};
 
-/// Checkpoints that are kept: the last, and one more should it be damaged.
-const CHECKPOINTS_KEPT: usize = 2;
 /// A segment that is not full is followed by a new one after this part of the age limit.
 const ROLL_AGE_PARTS: u64 = 8;
 
@@ -76,7 +75,7 @@ impl Writer {
             return;
         }
         match self.next_segment() {
-            Ok(()) => _ = self.checkpoint(),
+            Ok(()) => self.ask_checkpoint(None),
             Err(failure @ Failure::Failed(_)) if self.state == State::Failed => _ = self.fail(&failure),
             Err(failure) => tracing::warn!(message = failure.message(), "no new segment could be begun"),
         }
@@ -98,44 +97,80 @@ impl Writer {
         };
         let next = Tail::create(disk, &header)?;
         let old = std::mem::replace(&mut self.tail, next).segment;
-        let index = old.inner.read().index.encode(old.salt, facts.bytes);
-        shared.store_index(old.base, &index);
-        let mut catalog = shared.catalog.write();
-        catalog.sealed.push_back(Arc::new(SealedSegment { facts, salt: old.salt }));
-        catalog.active = Arc::clone(&self.tail.segment);
+        let sealed = Arc::new(SealedSegment::new(facts, old.salt, Some(old)));
+        {
+            let mut catalog = shared.catalog.write();
+            catalog.sealed.push_back(Arc::clone(&sealed));
+            catalog.active = Arc::clone(&self.tail.segment);
+        }
+        if self.keeper.ask(Task::Sidecar(Arc::clone(&sealed))) == Asked::Full {
+            // Made from the segment when it is needed.
+            sealed.let_go();
+        }
         Ok(())
     }
 
-    /// Writes the present state down. Everything judged must be durable as the mode says, and settled.
-    pub(super) fn checkpoint(&mut self) -> bool {
+    /// Has the present state written down, and before, if history is to go, found out who loses what. Everything
+    /// judged must be durable as the mode says, and settled.
+    pub(super) fn ask_checkpoint(&mut self, removal: Option<Removal>) {
         let shared = Arc::clone(&self.shared);
-        let disk = &*shared.disk;
-        if let Err(failure) = self.tail.sync(disk) {
+        if let Err(failure) = self.tail.sync(&*shared.disk) {
             self.fail(&failure);
-            return false;
+            return;
         }
-        let through = self.last_stored();
-        let view = View {
+        self.is_checkpoint_owed = false;
+        self.is_removal_asked |= removal.is_some();
+        let snapshot = Snapshot {
             log_id: self.meta.log_id,
-            through,
+            through: self.last_stored(),
             oldest: shared.bounds.lock().oldest,
             reserved_through: self.reserved,
-            fold: self.judge.fold(),
-            keys: self.judge.keys(),
+            fold: self.judge.fold().clone(),
+            keys: self.judge.keys().clone(),
+            removal,
         };
-        if let Err(trouble) = view.store(disk) {
-            tracing::warn!(%trouble, "a checkpoint could not be written");
-            return false;
-        }
-        self.checkpoints.retain(|kept| *kept != through);
-        self.checkpoints.push(through);
-        while self.checkpoints.len() > CHECKPOINTS_KEPT {
-            let name = file_name(self.checkpoints.remove(0), CHECKPOINT);
-            if let Err(error) = disk.unlink(&name) {
-                tracing::warn!(file = disk.place(&name), %error, "an old checkpoint could not be removed");
+        // Refused only by a keeper that panicked, and told so.
+        _ = self.keeper.ask(Task::Checkpoint(Box::new(snapshot)));
+    }
+
+    /// Takes what the keeper reports. To be called between batches.
+    pub(crate) fn collect(&mut self) {
+        for report in self.keeper.take_reports() {
+            match report {
+                Report::Checkpoint { through, is_stored, retired } => {
+                    self.take_checkpoint(through, is_stored, retired);
+                }
             }
         }
-        true
+    }
+
+    /// Waits for all that was asked of the keeper.
+    pub(super) fn collect_all(&mut self) {
+        while self.keeper.wait() {
+            self.collect();
+        }
+    }
+
+    fn take_checkpoint(&mut self, through: Seq, is_stored: bool, retired: Option<Retired>) {
+        if is_stored {
+            self.known_through = through;
+            self.is_removal_open = false;
+        } else {
+            self.is_checkpoint_owed = true;
+        }
+        if let Some(retired) = retired {
+            self.is_removal_asked = false;
+            if self.state == State::Running && (is_stored || retired.removal.last() <= self.known_through) {
+                // One that waits knows nothing of the removal.
+                let is_stale = self.keeper.withdraw_checkpoint();
+                self.remove(retired);
+                self.is_removal_open = !is_stored;
+                if is_stale {
+                    self.ask_checkpoint(None);
+                }
+            }
+        }
+        self.remove_orphans();
     }
 
     fn last_stored(&self) -> Seq {
@@ -147,34 +182,29 @@ impl Writer {
         catalog.sealed.back().map_or_else(|| self.tail.last(), |segment| segment.facts.last)
     }
 
-    /// Removes the segments that are past the log's limits.
+    /// Has the segments removed that are past the log's limits.
     fn drop_old(&mut self, now_ms: u64) {
-        if self.state != State::Running {
+        if self.state != State::Running || self.is_removal_asked {
             return;
         }
-        let dropped: Vec<Arc<SealedSegment>> = {
+        let removal = {
             let catalog = self.shared.catalog.read();
             let time_ms = self.tail.has_records().then(|| self.tail.sealed().time_max_ms);
             let facts = catalog.sealed.iter().map(|segment| &segment.facts);
             let count = segments_to_drop(now_ms, &self.config, facts, (self.tail.end(), time_ms));
-            catalog.sealed.iter().take(count).cloned().collect()
+            let remains = catalog.sealed.get(count);
+            let oldest = remains.map_or(catalog.active.base, |segment| segment.facts.base);
+            (count > 0)
+                .then(|| Removal { dropped: catalog.sealed.iter().take(count).cloned().collect(), oldest })
         };
-        if !dropped.is_empty() {
-            self.remove(&dropped);
-        } else if self.is_removal_open {
-            self.is_removal_open = !self.checkpoint();
+        if removal.is_some() || self.is_checkpoint_owed {
+            self.ask_checkpoint(removal);
         }
         self.remove_orphans();
     }
 
-    /// First told, then out of sight, then known by a checkpoint, then off the disk.
-    fn remove(&mut self, dropped: &[Arc<SealedSegment>]) {
-        let oldest = {
-            let catalog = self.shared.catalog.read();
-            let remains = catalog.sealed.get(dropped.len());
-            remains.map_or(catalog.active.base, |segment| segment.facts.base)
-        };
-        let trimmed = Trimmed { through: oldest.prev(), topics: self.losses(dropped, oldest) };
+    /// Tells of a removal that a checkpoint knows of, and takes it out of sight.
+    fn remove(&mut self, Retired { removal: Removal { dropped, oldest }, trimmed }: Retired) {
         self.judge.trim(&trimmed);
         let topics: Vec<TopicName> = trimmed.topics.iter().map(|(topic, _)| topic.clone()).collect();
         {
@@ -194,42 +224,12 @@ impl Writer {
         }
         self.limits.retain(fold);
         self.orphans.extend(dropped.iter().map(|segment| segment.facts.clone()));
-        self.is_removal_open = !self.checkpoint();
-    }
-
-    /// For each topic that loses events with these segments: the last place it loses.
-    fn losses(&self, dropped: &[Arc<SealedSegment>], oldest: Seq) -> Vec<(TopicName, Seq)> {
-        let fold = self.judge.fold();
-        // Topics with nothing newer lose all they have.
-        let all = fold.iter().filter(|(_, state)| state.last < oldest && state.trimmed < state.last);
-        let mut losses: Vec<_> = all.map(|(name, state)| (name.clone(), state.last)).collect();
-        let mut partly = HashMap::new();
-        for segment in dropped {
-            let rows = self.shared.table(segment).ok().flatten();
-            let Some(table) = rows else {
-                // Its index is not to be had: every topic may have lost something there.
-                let last = segment.facts.last;
-                partly.extend(fold.iter().map(|(name, _)| (name.clone(), last)));
-                continue;
-            };
-            for row in table.rows() {
-                partly.insert(row.name.clone(), row.last(segment.facts.base));
-            }
-        }
-        for (name, through) in partly {
-            let state = fold.get(name.as_str());
-            if state.is_some_and(|state| state.last >= oldest && state.trimmed < through) {
-                losses.push((name, through));
-            }
-        }
-        losses
     }
 
     /// Removes files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
     /// hole is ever left behind.
     pub(super) fn remove_orphans(&mut self) {
-        let known_through = self.checkpoints.last().copied().unwrap_or(Seq::ZERO);
-        while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.last <= known_through) {
+        while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.last <= self.known_through) {
             let base = orphan.base;
             self.shared.forget(base);
             if let Err(error) = remove_segment(&*self.shared.disk, base) {

@@ -108,6 +108,16 @@ impl Manual {
         while self.pump.as_mut().is_some_and(Pump::step) {}
     }
 
+    /// Handles what was submitted, with a keeper that is too slow to do anything yet.
+    pub fn pump_alone(&mut self) {
+        while self.pump.as_mut().is_some_and(Pump::turn) {}
+    }
+
+    /// One of the keeper's jobs.
+    pub fn keep(&mut self) -> bool {
+        self.pump.as_mut().is_some_and(Pump::keep)
+    }
+
     pub fn submit(&mut self, ops: Vec<Op>, atomic: bool) -> Vec<Outcome> {
         let outcomes = self.log.submit(Submission { ops, atomic, time_ms: self.clock.wall_ms() });
         self.pump();

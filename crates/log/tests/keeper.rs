@@ -1,0 +1,108 @@
+//! What is done beside writing: late, in any order with appends, and never at the cost of what was promised.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use tidings_hub::ports::{Health, Log};
+use tidings_hub::{Selectors, Seq};
+use tidings_log::{EmbeddedLog, LogConfig};
+use tidings_testkit::disk::{Call, Fault, SimDisk};
+
+fn open(disk: &SimDisk, config: LogConfig) -> Manual {
+    Manual::open(disk.clone(), &TestClock::at(1), config).unwrap()
+}
+
+fn count(disk: &SimDisk, kind: &str) -> usize {
+    disk.names().iter().filter(|name| name.ends_with(kind)).count()
+}
+
+fn publish_alone(log: &mut Manual, name: &str, data: &str) -> Seq {
+    let outcome = log.log.submit(tidings_hub::ports::Submission {
+        ops: vec![publish(name, data)],
+        atomic: true,
+        time_ms: 1,
+    });
+    log.pump_alone();
+    committed(&now(outcome)[0])
+}
+
+#[test]
+fn appends_and_reads_go_on_while_the_keeper_is_behind() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk, config());
+    let expected: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    for data in &expected {
+        publish_alone(&mut log, "a", data);
+    }
+    assert_eq!((count(&disk, ".idx"), count(&disk, ".ckpt")), (0, 0), "nothing was kept yet");
+    assert!(count(&disk, ".log") > 5);
+    assert_eq!(log.data("a"), expected, "also of segments whose sidecar is not written");
+    let killed = open(&disk.copy(1), config());
+    assert_eq!(killed.data("a"), expected, "a start needs none of it");
+    while log.keep() {}
+    assert_eq!(count(&disk, ".ckpt"), 1, "of all that were asked for only the last one is written");
+    assert_eq!(log.data("a"), expected);
+}
+
+#[test]
+fn history_goes_only_when_a_checkpoint_knows_of_it() {
+    let disk = SimDisk::seeded(1);
+    let config = LogConfig { retention_bytes: Some(4_000), ..config() };
+    let mut log = open(&disk, config.clone());
+    for n in 0..200 {
+        publish_alone(&mut log, "a", &n.to_string());
+    }
+    assert_eq!(log.log.bounds().oldest, Seq(1));
+    assert_eq!(log.data("a").len(), 200, "as long as it is there, it is there for all");
+    assert!(log.keep() && log.keep(), "two sidecars come first");
+    disk.fail(Fault { call: Call::Create, after: 0, kind: std::io::ErrorKind::Other });
+    while log.keep() {}
+    // The first checkpoint failed and no other had all the records: nothing may go.
+    assert_eq!(log.log.bounds().oldest, Seq(1));
+    log.tick();
+    let oldest = log.log.bounds().oldest;
+    assert!(oldest > Seq(100));
+    assert!(disk.bytes() < 9_000, "{}", disk.bytes());
+    let lost = log.fold().lost_through(&Selectors::one(topic("a")), Seq::ZERO);
+    assert_eq!(lost, oldest.prev());
+    let killed = open(&disk.kill(), config);
+    assert_eq!(killed.log.bounds().oldest, oldest);
+}
+
+#[test]
+fn a_clean_end_waits_for_the_keeper() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk, config());
+    for n in 0..40 {
+        publish_alone(&mut log, "a", &n.to_string());
+    }
+    log.end();
+    assert_eq!(count(&disk, ".tmp"), 0);
+    let through = disk.names().into_iter().filter(|name| name.ends_with(".ckpt")).max().unwrap();
+    assert_eq!(through, format!("{:020}.ckpt", 40));
+}
+
+#[test]
+fn with_a_thread_of_its_own_it_does_the_same() {
+    let disk = SimDisk::seeded(1);
+    let config = LogConfig { retention_bytes: Some(20_000), ..config() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let log = EmbeddedLog::open(Arc::new(disk.clone()), TestClock::at(1), config.clone()).unwrap();
+    for n in 0..1_000 {
+        let ops = vec![publish("a", &n.to_string())];
+        let submission = tidings_hub::ports::Submission { ops, atomic: true, time_ms: 1 };
+        committed(&runtime.block_on(log.submit(submission))[0]);
+    }
+    runtime.block_on(log.shutdown());
+    assert_eq!(log.health(), Health::Stopped);
+    drop(log);
+    assert!((1..=2).contains(&count(&disk, ".ckpt")));
+    let log = open(&disk, config);
+    let oldest = log.log.bounds().oldest;
+    assert!(oldest > Seq(1), "old segments went");
+    let kept: Vec<String> = (oldest.0 - 1..1_000).map(|n| n.to_string()).collect();
+    assert_eq!(log.data("a"), kept);
+}
