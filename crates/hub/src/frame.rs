@@ -132,7 +132,10 @@ pub fn comment(text: impl fmt::Display, out: &mut Vec<u8>) {
 pub const CURSOR_EVENT: EventName = EventName::from_static("tidings.cursor").expect("it has no line end");
 /// The type of an event that tells a gap.
 pub const GAP_EVENT: EventName = EventName::from_static("tidings.gap").expect("it has no line end");
-/// What no publisher's event type may begin with: readers trust these.
+/// The type of an event that says that the value of its topics is gone. Publishers may use it.
+pub const TOMBSTONE_EVENT: EventName =
+    EventName::from_static("tidings.tombstone").expect("it has no line end");
+/// What no other event type of a publisher may begin with: readers trust these.
 pub const RESERVED_PREFIX: &str = "tidings.";
 
 /// An event's type, from its native frame.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tidings_codec::{EventId, EventName};
 
+use crate::frame::TOMBSTONE_EVENT;
 use crate::position::Seq;
 use crate::topic::{TopicConfig, TopicName};
 
@@ -55,6 +56,14 @@ pub struct EventBody {
     pub data: Bytes,
     /// What makes a repetition of the same publish known.
     pub item: Option<ItemKey>,
+}
+
+impl EventBody {
+    /// Whether it says that the value of its topics is gone: it is delivered and kept like any event, and no
+    /// [`keep_last`](crate::Retention::keep_last) protects it.
+    pub fn is_tombstone(&self) -> bool {
+        self.event.as_ref().is_some_and(|name| *name == TOMBSTONE_EVENT)
+    }
 }
 
 /// Item `index` of the request that came under an idempotency key. The items of a key are accepted in order,

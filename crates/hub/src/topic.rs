@@ -124,10 +124,13 @@ pub struct Retention {
     pub bytes: Option<u64>,
     /// At most this many events are kept, the newest ones.
     pub count: Option<u64>,
+    /// The newest event is kept, whatever limit it is past (the hub's too), unless it is a tombstone
+    /// ([`EventBody::is_tombstone`](crate::EventBody::is_tombstone)). A deletion removes it.
+    pub keep_last: bool,
 }
 
 impl Retention {
-    /// Whether nothing is limited.
+    /// Whether nothing is asked for.
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
     }

@@ -178,7 +178,7 @@ mod tests {
         let mut fold = Fold::default();
         let mut keys = Keys::new(KeyWindow::default());
         let config = TopicConfig {
-            retention: Retention { age_ms: Some(9), bytes: None, count: Some(1) },
+            retention: Retention { age_ms: Some(9), bytes: None, count: Some(1), keep_last: true },
             ..TopicConfig::default()
         };
         let whats = [

@@ -21,6 +21,10 @@ pub struct LogConfig {
     pub retention_age_ms: Option<u64>,
     /// When all segments together are longer than this, the oldest are removed; `None`: no limit by size.
     pub retention_bytes: Option<u64>,
+    /// When there are more events than this, the oldest are removed, whole segments at a time; `None`: no limit.
+    pub retention_count: Option<u64>,
+    /// The newest event of each topic is kept, whatever limit it is past, unless it is a tombstone.
+    pub retention_keep_last: bool,
     /// Limits for the topics that declare none themselves; the first selector that matches counts.
     pub topic_retention: Vec<(Selector, Retention)>,
     /// For how long repetitions under an idempotency key are known.
@@ -65,6 +69,8 @@ impl Default for LogConfig {
             batch_bytes_max: 8 << 20,
             retention_age_ms: None,
             retention_bytes: Some(8 << 30),
+            retention_count: None,
+            retention_keep_last: false,
             topic_retention: Vec::new(),
             key_window: KeyWindow::default(),
             submit_queue_max: 4_096,

@@ -100,6 +100,7 @@ const EPHEMERAL: u8 = 1;
 const AGE: u8 = 2;
 const BYTES: u8 = 4;
 const COUNT: u8 = 8;
+const KEEP_LAST: u8 = 16;
 
 /// Appends a record's frame.
 pub(crate) fn encode_record(salt: u64, record: &Record, out: &mut Vec<u8>) {
@@ -158,12 +159,13 @@ fn encode_event(event: &EventBody, out: &mut Vec<u8>) {
 
 /// What is declared of a topic, as records and checkpoints have it.
 pub(crate) fn encode_config(config: &TopicConfig, out: &mut Vec<u8>) {
-    let Retention { age_ms, bytes, count } = config.retention;
+    let Retention { age_ms, bytes, count, keep_last } = config.retention;
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.u8(flag(config.ephemeral, EPHEMERAL)
         | flag(age_ms.is_some(), AGE)
         | flag(bytes.is_some(), BYTES)
-        | flag(count.is_some(), COUNT));
+        | flag(count.is_some(), COUNT)
+        | flag(keep_last, KEEP_LAST));
     out.text32(&config.content_type);
     for limit in [age_ms, bytes, count].into_iter().flatten() {
         out.u64(limit);
@@ -175,7 +177,8 @@ pub(crate) fn decode_config(input: &mut Input<'_>) -> Option<TopicConfig> {
     let flags = input.u8()?;
     let content_type = input.text32()?.into();
     let mut limit = |flag: u8| if flags & flag != 0 { input.u64().map(Some) } else { Some(None) };
-    let retention = Retention { age_ms: limit(AGE)?, bytes: limit(BYTES)?, count: limit(COUNT)? };
+    let (age_ms, bytes, count) = (limit(AGE)?, limit(BYTES)?, limit(COUNT)?);
+    let retention = Retention { age_ms, bytes, count, keep_last: flags & KEEP_LAST != 0 };
     Some(TopicConfig { content_type, retention, ephemeral: flags & EPHEMERAL != 0 })
 }
 

@@ -15,7 +15,7 @@ use tidings_hub::ports::{
     Batch, Bounds, BoxFuture, Clock, Durability, Health, Log, LogError, Op, Outcome, Page, Refusal, SeqRange,
     Sink, Snapshot, Submission, Trimmed, Want,
 };
-use tidings_hub::{Epochs, Record, Retention, Seq, TopicName};
+use tidings_hub::{Epochs, EventBody, Record, Retention, Seq, TopicName};
 
 use crate::config::LogConfig;
 use crate::error::OpenError;
@@ -79,7 +79,7 @@ impl MemoryLog {
         let writer = Writer {
             judge,
             attachment: Attachment::Waiting(Fold::default()),
-            limits: Limits::new(config.topic_retention.clone(), &Fold::default()),
+            limits: Limits::new(&config, &Fold::default()),
             now: RetentionClock::new(clock.wall_ms(), clock.monotonic_ms()),
             is_stopped: false,
         };
@@ -336,8 +336,13 @@ impl Kept {
         let Some(places) = self.topics.get(topic.as_str()) else { return (None, None) };
         let (count_max, bytes_max) = (limits.count.unwrap_or(u64::MAX), limits.bytes.unwrap_or(u64::MAX));
         let (mut count, mut bytes) = (0, 0u64);
-        for place in places.iter().rev() {
+        for (at, place) in places.iter().enumerate().rev() {
             let Some(record) = self.get(*place) else { continue };
+            let is_newest = at + 1 == places.len();
+            if limits.keep_last && is_newest && !record.event().is_some_and(EventBody::is_tombstone) {
+                (count, bytes) = (1, record.event().map_or(0, |event| event.data.len() as u64));
+                continue;
+            }
             count += 1;
             bytes += record.event().map_or(0, |event| event.data.len() as u64);
             let age_ms = now_ms.saturating_sub(record.time_ms);
@@ -350,6 +355,11 @@ impl Kept {
 
     fn due(&self, places: &VecDeque<Seq>, after: Seq, limits: Retention) -> Option<u64> {
         let next = places.iter().find(|place| **place > after)?;
+        let is_kept = limits.keep_last && places.back() == Some(next);
+        if is_kept {
+            // A tombstone goes with the next look, when something else comes.
+            return None;
+        }
         Some(self.get(*next)?.time_ms.saturating_add(limits.age_ms?).saturating_add(1))
     }
 }

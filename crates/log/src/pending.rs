@@ -131,7 +131,7 @@ mod tests {
             item: Some(ItemKey { key: "key".into(), index: 0 }),
             ..bare.clone()
         };
-        let retention = Retention { age_ms: Some(1), bytes: Some(2), count: Some(3) };
+        let retention = Retention { age_ms: Some(1), bytes: Some(2), count: Some(3), keep_last: true };
         let config = TopicConfig { retention, ..TopicConfig::default() };
         let ops = [
             Op::Publish(bare),

@@ -329,8 +329,8 @@ fn merge<'e>(parts: impl Iterator<Item = &'e [Entry]>, cap: usize) -> Plan {
     Plan { entries, more }
 }
 
-/// The time and the length of an event, for the retention of its topic.
-pub(crate) fn time_of(shared: &Shared, segment: &Segment, entry: Entry) -> Result<u64, Trouble> {
+/// An event, for the retention of its topic.
+pub(crate) fn look_at(shared: &Shared, segment: &Segment, entry: Entry) -> Result<Record, Trouble> {
     let (file, base, salt, end): (Arc<dyn DiskFile>, _, _, _) = match segment {
         Segment::Active(active) => {
             (Arc::clone(&active.file), active.base, active.salt, active.inner.read().end)
@@ -345,7 +345,7 @@ pub(crate) fn time_of(shared: &Shared, segment: &Segment, entry: Entry) -> Resul
     let mut window = Window::new(&*file, end, LOOK_BYTES);
     let place = || shared.disk.place(&file_name(base, LOG));
     match window.record(salt, entry.offset.into()).map_err(Trouble::io("reading", place()))? {
-        Some((record, _)) if record.seq == entry.seq(base) => Ok(record.time_ms),
+        Some((record, _)) if record.seq == entry.seq(base) => Ok(record),
         _ => Err(Trouble::damaged(place(), entry.offset.into(), "the record is not what was written")),
     }
 }

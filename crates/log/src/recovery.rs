@@ -133,7 +133,7 @@ fn start(
     let active = Arc::clone(&tail.segment);
     let oldest = sealed.front().map_or(active.base, |segment| segment.facts.base).min(head.next());
     let bounds = Bounds { oldest, head, epochs: Arc::clone(&epochs), durability: config.durability };
-    let limits = Limits::new(config.topic_retention.clone(), &fold);
+    let limits = Limits::new(config, &fold);
     let judge = Judge::new(fold.clone(), keys, epochs, head);
     let catalog = Catalog { sealed, active };
     let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, config.index_cache_bytes));

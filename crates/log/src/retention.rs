@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use tidings_hub::fold::{Fold, TopicState};
-use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
+use tidings_hub::{Control, EventBody, Record, Retention, Selector, Seq, TopicName, What};
 
 use crate::config::LogConfig;
 use crate::error::Trouble;
 use crate::index::{Entry, within};
-use crate::reader::time_of;
+use crate::reader::look_at;
 use crate::segment::Sealed;
 use crate::shared::{Segment, Shared};
 
@@ -77,6 +77,8 @@ pub(crate) fn segments_to_drop<'a>(
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     by_pattern: Vec<(Selector, Retention)>,
+    /// Every topic keeps its newest event.
+    keep_last: bool,
     topics: HashMap<TopicName, Limited>,
     /// Rounds so far.
     round: u64,
@@ -94,22 +96,31 @@ struct Limited {
 }
 
 impl Limits {
-    pub(crate) fn new(by_pattern: Vec<(Selector, Retention)>, fold: &Fold) -> Self {
-        let mut limits = Self { by_pattern, topics: HashMap::new(), round: 0 };
+    pub(crate) fn new(config: &LogConfig, fold: &Fold) -> Self {
+        let (by_pattern, keep_last) = (config.topic_retention.clone(), config.retention_keep_last);
+        let mut limits = Self { by_pattern, keep_last, topics: HashMap::new(), round: 0 };
         for (name, state) in fold.iter() {
             limits.set(name, state);
         }
         limits
     }
 
-    fn set(&mut self, name: &TopicName, state: &TopicState) {
+    /// What holds for a topic beside the limits of the log.
+    pub(crate) fn of(&self, name: &str, state: &TopicState) -> Retention {
         let declared = state.config.as_ref().map(|config| config.retention).filter(|r| !r.is_unlimited());
         let pattern = || {
             let mut patterns = self.by_pattern.iter();
-            patterns.find(|(selector, _)| selector.matches(name.as_str())).map(|(_, retention)| *retention)
+            patterns.find(|(selector, _)| selector.matches(name)).map(|(_, retention)| *retention)
         };
-        match declared.or_else(pattern).filter(|_| state.exists()) {
-            Some(retention) => {
+        let own = declared.or_else(pattern).unwrap_or_default();
+        Retention { keep_last: own.keep_last || self.keep_last, ..own }
+    }
+
+    fn set(&mut self, name: &TopicName, state: &TopicState) {
+        let retention = self.of(name.as_str(), state);
+        let Retention { age_ms, bytes, count, .. } = retention;
+        match age_ms.or(bytes).or(count).filter(|_| state.exists()) {
+            Some(_) => {
                 let limited = Limited { retention, is_touched: true, due_ms: None, looked_at: 0 };
                 self.topics.insert(name.clone(), limited);
             }
@@ -175,10 +186,11 @@ pub(crate) struct Trim {
     pub(crate) due_ms: Option<u64>,
 }
 
-/// Looks up how far a topic is over its limits.
+/// Looks up how far a topic, whose newest event is at `last`, is over its limits.
 pub(crate) fn trim_of(
     shared: &Shared,
     topic: &str,
+    last: Seq,
     retention: Retention,
     now_ms: u64,
 ) -> Result<Trim, Trouble> {
@@ -199,7 +211,38 @@ pub(crate) fn trim_of(
         through = old.or(through);
         due_ms = next_ms.map(|time_ms| time_ms.saturating_add(age_ms).saturating_add(1));
     }
+    if retention.keep_last && through.is_some_and(|through| through >= last) {
+        through = before_last(shared, &segments, topic, lost, last)?;
+    }
     Ok(Trim { through, due_ms })
+}
+
+/// What of a topic may go that keeps its newest event: all before it; that one too if it is a tombstone.
+fn before_last(
+    shared: &Shared,
+    segments: &[Segment],
+    topic: &str,
+    lost: Seq,
+    last: Seq,
+) -> Result<Option<Seq>, Trouble> {
+    for segment in segments.iter().rev() {
+        let (base, segment_last) = span(segment);
+        if segment_last <= lost {
+            break;
+        }
+        let entries = entries(shared, segment, topic, lost.next())?;
+        if let Some(newest) = entries.last().filter(|entry| entry.seq(base) == last) {
+            let record = look_at(shared, segment, *newest)?;
+            if record.event().is_some_and(EventBody::is_tombstone) {
+                return Ok(Some(last));
+            }
+        }
+        let before = entries.iter().rev().map(|entry| entry.seq(base)).find(|seq| *seq < last);
+        if before.is_some() {
+            return Ok(before);
+        }
+    }
+    Ok(None)
 }
 
 /// The newest event that is one too many, or whose bytes are.
@@ -253,7 +296,7 @@ fn over_age(
             continue;
         }
         for entry in entries(shared, segment, topic, from)? {
-            let time_ms = time_of(shared, segment, entry)?;
+            let time_ms = look_at(shared, segment, entry)?.time_ms;
             looks += 1;
             if time_ms >= before_ms || looks > LOOKS_MAX {
                 return Ok((old, Some(time_ms)));

@@ -156,3 +156,46 @@ fn a_pattern_gives_limits_to_topics_that_declare_none() {
     assert_eq!(log.data("chat/own"), ["9"]);
     assert_eq!(log.data("other").len(), 10);
 }
+
+fn named(topic: &str, name: &str) -> tidings_hub::ports::Op {
+    let event_name = Some(tidings_hub::EventName::parse(name).unwrap());
+    tidings_hub::ports::Op::Publish(tidings_hub::ports::Publish { event: event_name, ..event(&[topic], "") })
+}
+
+#[test]
+fn the_newest_event_survives_the_limits_of_its_topic_unless_it_is_a_tombstone() {
+    let disk = SimDisk::seeded(1);
+    let clock = TestClock::at(1_000);
+    let kept = Retention { age_ms: Some(10_000), bytes: Some(3), keep_last: true, ..Retention::default() };
+    let topic_retention = vec![(Selector::parse("scores/*").unwrap(), kept)];
+    let config = LogConfig { topic_retention, ..config() };
+    let mut log = open(&disk, &clock, config.clone());
+    log.publish("scores/1", "old");
+    log.publish("scores/1", "longer than three bytes");
+    log.publish("scores/2", "7");
+    log.tick();
+    assert_eq!(log.data("scores/1"), ["longer than three bytes"], "past the bytes, and kept");
+    log.done(configure("own", limited(kept)));
+    log.publish("own", "first");
+    log.done(named("gone", "message"));
+    log.done(named("scores/2", "tidings.tombstone"));
+    clock.pass(20_000);
+    log.tick();
+    let check = |log: &Manual| {
+        assert_eq!(log.data("scores/1"), ["longer than three bytes"]);
+        assert_eq!(log.data("own"), ["first"]);
+        assert!(log.data("scores/2").is_empty(), "a tombstone ends it");
+    };
+    check(&log);
+    let trims = log.told.with(|told| told.records.len());
+    log.tick();
+    assert_eq!(log.told.with(|told| told.records.len()), trims, "what is kept is not looked at for ever");
+    let disk = disk.kill();
+    let mut log = open(&disk, &clock, config);
+    check(&log);
+    log.publish("scores/1", "8");
+    log.tick();
+    assert_eq!(log.data("scores/1"), ["8"], "the one before was past its age, and is the newest no more");
+    log.done(tidings_hub::ports::Op::Delete { topic: topic("scores/1") });
+    assert!(log.data("scores/1").is_empty());
+}

@@ -17,7 +17,7 @@ fn records() -> Vec<Record> {
         data: Bytes::from_static(&[0, 255, 10, 13]),
         item: Some(ItemKey { key: "scope\0key".into(), index: 7 }),
     };
-    let limits = Retention { age_ms: Some(1), bytes: None, count: Some(3) };
+    let limits = Retention { age_ms: Some(1), bytes: None, count: Some(3), keep_last: true };
     let config = TopicConfig { content_type: "image/png".into(), retention: limits, ephemeral: true };
     let whats = [
         What::Event(EventBody::default()),

@@ -248,7 +248,8 @@ impl Writer {
     fn trim_topics(&mut self, now_ms: u64) {
         let mut ops = Vec::new();
         for (topic, retention) in self.limits.take_due(now_ms) {
-            match trim_of(&self.shared, topic.as_str(), retention, now_ms) {
+            let last = self.judge.fold().get(topic.as_str()).map_or(Seq::ZERO, |state| state.last);
+            match trim_of(&self.shared, topic.as_str(), last, retention, now_ms) {
                 Ok(Trim { through, due_ms }) => {
                     if let Some(due_ms) = due_ms {
                         self.limits.set_due(topic.as_str(), due_ms);

@@ -4,6 +4,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http::HeaderValue;
 use tidings_client::{Disconnect, EventSource, SourceError, SourceEvent};
 use tidings_codec::{Event, EventName, Message};
+use tidings_hub::frame::TOMBSTONE_EVENT;
 
 use super::replay::{Recorded, Replay};
 use crate::deliver::{Batch, BatchLimits, Feed, More};
@@ -12,7 +13,7 @@ use crate::interrupt::Interrupt;
 
 /// What a hub takes.
 const NAME_BYTES_MAX: usize = 256;
-/// Types that a hub gives to its own words, and that nobody can publish.
+/// Types that a hub gives to its own words, and that nobody can publish (but for tombstones).
 const RESERVED: &str = "tidings.";
 
 /// The feed.
@@ -99,7 +100,8 @@ impl SourceFeed {
 
     fn message(&mut self, message: Message, batch: &mut Batch) -> Result<(), Failure> {
         self.number += 1;
-        if message.event.as_str().starts_with(RESERVED) {
+        let name = message.event.as_str();
+        if name.starts_with(RESERVED) && name != TOMBSTONE_EVENT.as_str() {
             say(&format!("the source, itself a hub, says {}: {}", message.event.as_str(), message.data));
             return Ok(());
         }

@@ -55,6 +55,9 @@ pub(super) fn log(settings: &Settings) -> LogConfig {
         batch_bytes_max,
         retention_age_ms: settings.retention_age.value.map(|age| age.0),
         retention_bytes: settings.retention_bytes.value.map(|bytes| bytes.0),
+        retention_count: settings.retention_count.value,
+        retention_keep_last: settings.retention_keep_last.value,
+        topic_retention: settings.topic_retention.value.0.clone(),
         key_window: key_window(settings),
         // The largest event must be able to wait for the writer, and another behind it.
         submit_queue_bytes: defaults.submit_queue_bytes.max(batch_bytes_max.saturating_mul(2)),

@@ -10,9 +10,13 @@ use toml::de::{DeTable, DeValue};
 use super::error::{SettingsError, nearest};
 use super::layers::Layers;
 use super::table::{ROWS, row};
+use super::value::Kind;
 
 /// Members of a `[[keys]]` table.
 const KEY_MEMBERS: &[&str] = &["name", "hash", "publish", "subscribe", "manage"];
+
+/// Members of a `[[topic_retention]]` table.
+const TOPIC_LIMITS_MEMBERS: &[&str] = &["topics", "age", "bytes", "count", "keep_last"];
 
 /// Reads the text of the file called `name` into `layers`, and gives its keys.
 ///
@@ -34,6 +38,10 @@ pub(super) fn read(name: &str, text: &str, layers: &mut Layers) -> Result<Vec<Ke
             return Err(file.unknown_key(key));
         };
         let texts = match value.get_ref() {
+            DeValue::Array(items) if row.kind == Kind::TopicLimits => {
+                let texts = items.iter().map(|item| file.topic_limits(item));
+                texts.collect::<Result<Vec<_>, _>>()?.concat()
+            }
             DeValue::Array(items) if row.kind.is_list() => {
                 items.iter().map(|item| file.scalar(item)).collect::<Result<_, _>>()?
             }
@@ -84,6 +92,34 @@ impl File<'_> {
                 Err(self.malformed(&value.span(), format!("a {kind} cannot be the value of this setting")))
             }
         }
+    }
+
+    /// A `[[topic_retention]]` table, or a text, as it would be written in a flag: one for each selector.
+    fn topic_limits(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, SettingsError> {
+        let Some(table) = value.get_ref().as_table() else { return Ok(vec![self.scalar(value)?]) };
+        let (mut topics, mut limits) = (Vec::new(), String::new());
+        for (member, value) in table {
+            match member.get_ref().as_ref() {
+                "topics" => topics = self.selectors(value)?,
+                name @ ("age" | "bytes" | "count" | "keep_last") => {
+                    limits.push_str(&format!(" {name}={}", self.scalar(value)?));
+                }
+                other => {
+                    let known = TOPIC_LIMITS_MEMBERS.iter().map(|member| (*member).to_owned());
+                    return Err(SettingsError::UnknownKey {
+                        file: self.name.to_string(),
+                        line: self.line(&member.span()),
+                        key: format!("topic_retention.{other}"),
+                        nearest: nearest(other, known),
+                    });
+                }
+            }
+        }
+        if topics.is_empty() {
+            let why = "this table has no topics: a selector, or several".to_owned();
+            return Err(self.malformed(&value.span(), why));
+        }
+        Ok(topics.into_iter().map(|selector| selector + &limits).collect())
     }
 
     fn keys(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<KeyConfig>, SettingsError> {

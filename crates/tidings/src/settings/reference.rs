@@ -62,6 +62,24 @@ a glob in which `*` stands for a part of a segment and `**` for anything.
 "#;
 
 const TAIL: &str = r#"
+## Limits of topics
+
+`topic_retention` says for some topics what is kept of them: `age`, `bytes`, `count`, and `keep_last`, which
+[keeps the newest event](../http/topics.md#retention) whatever limit it is past. In a flag or a variable each is one text,
+the selector first; in the file it may be a table:
+
+```toml
+[[topic_retention]]
+topics = ["scores/**", "prices/**"]
+age = "2h"
+count = 100
+keep_last = true
+```
+
+is the same as `--topic-retention 'scores/** age=2h count=100 keep_last'` and the same again for `prices/**`. The first
+selector that matches a topic counts; what the topic [declares itself](../http/topics.md#put-declare) takes its place. The
+limits of the hub hold beside either: whichever is shorter.
+
 ## Keys
 
 Only the file has them, one table each. `tidings key new NAME` makes a key and prints its table; the key itself is

@@ -10,7 +10,7 @@ use tidings_server::Overload;
 
 use super::SettingsError;
 use super::layers::{Layers, Setting};
-use super::value::{Bounds, Bytes, Kind, LogFormat, Millis, SelectorList, Texts, Value};
+use super::value::{Bounds, Bytes, Kind, LogFormat, Millis, SelectorList, Texts, TopicLimits, Value};
 
 /// What is said of one setting.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,7 @@ const TIB: u64 = 1 << 40;
 /// One write of the log holds a whole event, and is at most twice this.
 const EVENT_BYTES: u64 = 128 << 20;
 const MANY: u64 = 100_000_000;
+const MOST: u64 = 1_000_000_000_000;
 
 settings! {
     "Listeners" {
@@ -131,6 +132,12 @@ settings! {
             "How long events are kept at least; `none`: as long as retention_bytes allows.";
         retention_bytes: Option<Bytes> = "8GiB" in MIB to TIB,
             "How large all segments together may grow before the oldest is removed; `none`: until the disk is full.";
+        retention_count: Option<u64> = "none" in 1 to MOST,
+            "How many events are kept at least, of all topics together; `none`: as many as the other limits allow.";
+        retention_keep_last: bool = "false",
+            "Keep the newest event of every topic, whatever limit it is past, so that `from=last` always finds it. A `tidings.tombstone` event or a deletion ends that.";
+        topic_retention: TopicLimits = "",
+            "What is kept of some topics, as in `scores/** age=2h count=100 keep_last`. The first that matches counts; what a topic declares itself comes before it.";
         memory_bytes: Bytes = "64MiB" in MIB to TIB,
             "How much history is kept with `durability = memory`.";
         idempotency_age: Millis = "24h" in SECOND to YEARS,

@@ -53,6 +53,9 @@ fn every_default_can_be_read_and_is_the_libraries_own() {
     assert_eq!(settings.segment_bytes.value.0, log.segment_bytes);
     assert_eq!(settings.retention_age.value.map(|age| age.0), log.retention_age_ms);
     assert_eq!(settings.retention_bytes.value.map(|bytes| bytes.0), log.retention_bytes);
+    assert_eq!(settings.retention_count.value, log.retention_count);
+    assert_eq!(settings.retention_keep_last.value, log.retention_keep_last);
+    assert_eq!(settings.topic_retention.value.0, log.topic_retention);
     assert_eq!(settings.memory_bytes.value.as_usize(), log.memory_bytes);
     assert_eq!(settings.idempotency_age.value.0, log.key_window.age_ms);
     assert_eq!(settings.idempotency_keys.value, log.key_window.count);
@@ -230,4 +233,44 @@ fn the_page_in_the_documentation_is_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/reference/settings.md");
     let page = std::fs::read_to_string(path).expect("docs/src/reference/settings.md");
     assert_eq!(page, reference::markdown(), "`tidings settings --markdown` says otherwise");
+}
+
+#[test]
+fn limits_of_topics_are_texts_or_tables() {
+    let limits = |flags: &[(&str, &str)], file: &str| {
+        let read = load_with(flags, &[], file, |c| c.settings.topic_retention.value.0.clone()).unwrap();
+        let show = |(selector, r): &(tidings_hub::Selector, tidings_hub::Retention)| {
+            format!("{selector} {:?} {:?} {:?} {}", r.age_ms, r.bytes, r.count, r.keep_last)
+        };
+        read.iter().map(show).collect::<Vec<_>>()
+    };
+    let expected = ["scores/** Some(7200000) None Some(100) true", "b c Some(5000) Some(1024) None false"];
+    let flag = [("topic-retention", "scores/** age=2h count=100 keep_last, b c bytes=1KiB age=5s")];
+    assert_eq!(limits(&flag, ""), expected);
+    let file = "topic_retention = [\"scores/** count=100 keep_last=true age=2h\", \"b c age=5s bytes=1024\"]";
+    assert_eq!(limits(&[], file), expected);
+    let table = |topics: &str, rest: &str| format!("[[topic_retention]]\ntopics = {topics}\n{rest}\n");
+    let first = table("[\"scores/**\"]", "age = \"2h\"\ncount = 100\nkeep_last = true");
+    assert_eq!(limits(&[], &(first + &table("\"b c\"", "age = \"5s\"\nbytes = 1024"))), expected);
+    assert_eq!(limits(&[], &table("[\"a\", \"b\"]", "keep_last = true")).len(), 2);
+
+    for (text, part) in [
+        ("a", "says nothing of what is kept"),
+        ("a age=2", "a duration is a number and a unit"),
+        ("a count=0", "more than nothing"),
+        ("a count=many", "a whole number is needed"),
+        ("a** keep_last", "\"a**\""),
+        ("keep_last", "says nothing"),
+    ] {
+        let message = refused(&[("topic-retention", text)], &[], "");
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    for (file, part) in [
+        (table("\"a\"", "ages = \"2h\""), "topic_retention.ages"),
+        (table("\"a\"", "count = 0"), "more than nothing"),
+        ("[[topic_retention]]\nage = \"2h\"".to_owned(), "has no topics"),
+    ] {
+        let message = refused(&[], &[], &file);
+        assert!(message.contains(part), "{file}: {message}");
+    }
 }

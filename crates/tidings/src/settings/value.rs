@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use tidings_hub::Selector;
 use tidings_hub::ports::Durability;
+use tidings_hub::{Retention, Selector};
 use tidings_log::OnDamage;
 use tidings_server::Overload;
 
@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// Topics and globs.
     Selectors,
+    /// Topics and what is kept of them.
+    TopicLimits,
     /// Any texts.
     Texts,
     /// Any text.
@@ -41,7 +43,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether there may be several values.
     pub(crate) const fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Selectors | Self::Texts)
+        matches!(self, Self::Addresses | Self::Selectors | Self::TopicLimits | Self::Texts)
     }
 
     /// The placeholder in the help.
@@ -55,6 +57,7 @@ impl Kind {
             Self::Bool => "BOOL",
             Self::Choice(_) => "CHOICE",
             Self::Selectors => "SELECTOR",
+            Self::TopicLimits => "SELECTOR LIMITS",
             Self::Texts | Self::Text => "TEXT",
         }
     }
@@ -72,6 +75,7 @@ impl fmt::Display for Kind {
             Self::Bool => "`true` or `false`",
             Self::Choice(words) => return write!(f, "`{}`", words.join("`, `")),
             Self::Selectors => "list of selectors",
+            Self::TopicLimits => "[list of topic limits](#limits-of-topics)",
             Self::Texts => "list of texts",
             Self::Text => "text",
         })
@@ -220,6 +224,19 @@ impl Value for usize {
     }
 }
 
+impl Value for Option<u64> {
+    const KIND: Kind = Kind::Count;
+    fn read(texts: &[String], bounds: Bounds) -> Result<Self, String> {
+        let text = one(texts)?;
+        if text == "none" {
+            return Ok(None);
+        }
+        let number =
+            text.replace('_', "").parse().map_err(|_| "a whole number is needed, or none".to_owned())?;
+        bounds.check(number, |number| number.to_string()).map(Some)
+    }
+}
+
 impl Value for bool {
     const KIND: Kind = Kind::Bool;
     fn read(texts: &[String], _: Bounds) -> Result<Self, String> {
@@ -265,6 +282,49 @@ impl Value for SelectorList {
         let parse = |text: &String| Selector::parse(text).map_err(|error| format!("{text:?}: {error}"));
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// What is kept of topics: selectors with their limits, the first that matches counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TopicLimits(pub(crate) Vec<(Selector, Retention)>);
+
+impl Value for TopicLimits {
+    const KIND: Kind = Kind::TopicLimits;
+    fn read(texts: &[String], _: Bounds) -> Result<Self, String> {
+        texts.iter().map(|text| topic_limits(text)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Reads `scores/** age=2h count=100 keep_last`. What is no limit at its end is the selector.
+fn topic_limits(text: &str) -> Result<(Selector, Retention), String> {
+    let mut retention = Retention::default();
+    let mut rest = text.trim();
+    while let Some((before, word)) = rest.rsplit_once(char::is_whitespace) {
+        let at_least_one = |number: u64| match number {
+            0 => Err(format!("{word}: a limit must be more than nothing")),
+            number => Ok(Some(number)),
+        };
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("age", age) => retention.age_ms = at_least_one(parse_duration_ms(age)?)?,
+            ("bytes", bytes) => retention.bytes = at_least_one(parse_bytes(bytes)?)?,
+            ("count", count) => {
+                let count = count.replace('_', "");
+                let count = count.parse().map_err(|_| format!("{word}: a whole number is needed"))?;
+                retention.count = at_least_one(count)?;
+            }
+            ("keep_last", "" | "true") => retention.keep_last = true,
+            ("keep_last", "false") => retention.keep_last = false,
+            _ => break,
+        }
+        rest = before.trim_end();
+    }
+    let selector = Selector::parse(rest).map_err(|error| format!("{rest:?}: {error}"))?;
+    if retention.is_unlimited() {
+        return Err(format!(
+            "{text:?} says nothing of what is kept; write it as: scores/** age=2h bytes=10MiB count=100 keep_last"
+        ));
+    }
+    Ok((selector, retention))
 }
 
 /// One of a few words.

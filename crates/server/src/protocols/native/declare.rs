@@ -31,6 +31,8 @@ struct WrittenRetention {
     bytes: Option<Amount>,
     #[serde(default)]
     count: Option<u64>,
+    #[serde(default)]
+    keep_last: bool,
 }
 
 /// A plain number, or one with its unit.
@@ -59,15 +61,17 @@ struct Limits {
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keep_last: bool,
 }
 
 impl<'a> Declaration<'a> {
     pub(super) fn of(topic: &'a TopicName, config: &'a TopicConfig) -> Self {
-        let Retention { age_ms, bytes, count } = config.retention;
+        let Retention { age_ms, bytes, count, keep_last } = config.retention;
         Self {
             topic: topic.as_str(),
             content_type: &config.content_type,
-            retention: Limits { age: age_ms.map(in_seconds), bytes, count },
+            retention: Limits { age: age_ms.map(in_seconds), bytes, count, keep_last },
             ephemeral: config.ephemeral,
         }
     }
@@ -98,6 +102,7 @@ pub(super) fn parse(body: &[u8]) -> Result<TopicConfig, Problem> {
             age_ms: retention.age.map(age_ms).transpose()?,
             bytes: retention.bytes.map(bytes).transpose()?,
             count: retention.count.map(|count| at_least_one(count, "retention.count")).transpose()?,
+            keep_last: retention.keep_last,
         };
     }
     Ok(config)
@@ -208,8 +213,8 @@ mod tests {
         check("{}", default);
         check(r#"{"content_type":null,"retention":null}"#, default);
         check(
-            r#"{"content_type":"image/png","ephemeral":true,"retention":{"age":"7d","bytes":"10MiB","count":5}}"#,
-            r#"{"topic":"t","content_type":"image/png","retention":{"age":604800,"bytes":10485760,"count":5},"ephemeral":true}"#,
+            r#"{"content_type":"image/png","ephemeral":true,"retention":{"age":"7d","bytes":"10MiB","count":5,"keep_last":true}}"#,
+            r#"{"topic":"t","content_type":"image/png","retention":{"age":604800,"bytes":10485760,"count":5,"keep_last":true},"ephemeral":true}"#,
         );
         check(
             r#"{"content_type":"text/plain; charset=utf-8","retention":{"age":1.5,"bytes":7}}"#,
@@ -244,6 +249,7 @@ mod tests {
             r#"{"retention":{"bytes":"0B"}}"#,
             r#"{"retention":{"count":0}}"#,
             r#"{"retention":{"count":-1}}"#,
+            r#"{"retention":{"keep_last":1}}"#,
             r#"{"retention":[1]}"#,
             r#"["text/plain"]"#,
             r#"{"ephemeral":true,"ephemeral":true}"#,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use tidings_codec::EventName;
 use tidings_hub::EventId;
-use tidings_hub::frame::RESERVED_PREFIX;
+use tidings_hub::frame::{RESERVED_PREFIX, TOMBSTONE_EVENT};
 
 use super::encoding::{self, Plus};
 use crate::problem::{self, Problem};
@@ -135,9 +135,10 @@ pub(super) fn event_name(text: &str) -> Result<EventName, Problem> {
 /// # Errors
 /// `invalid-event`.
 pub(super) fn own_event_name(text: &str) -> Result<EventName, Problem> {
-    if text.starts_with(RESERVED_PREFIX) {
-        let detail =
-            format!("event names that begin with {RESERVED_PREFIX:?} are the hub's own; use another");
+    if text.starts_with(RESERVED_PREFIX) && text != TOMBSTONE_EVENT.as_str() {
+        let detail = format!(
+            "event names that begin with {RESERVED_PREFIX:?} are the hub's own, but for {TOMBSTONE_EVENT}; use another"
+        );
         return Err(invalid_event("event", detail));
     }
     event_name(text)
@@ -251,6 +252,7 @@ mod tests {
         assert_eq!(query(&format!("id={long}")).id().unwrap().unwrap().as_str(), long);
         assert_eq!(query(&format!("event={long}")).event().unwrap().unwrap().as_str(), long);
         assert!(query("event=tidings.gap").event().is_err());
+        assert!(query("event=tidings.tombstone").event().is_ok());
         for bad in ["", "a%0Ab", "a%0D", "%00", &format!("{long}x")] {
             assert!(query(&format!("id={bad}")).id().is_err(), "id {bad:?}");
             assert!(query(&format!("event={bad}")).event().is_err(), "event {bad:?}");
