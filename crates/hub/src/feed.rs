@@ -324,8 +324,7 @@ impl Feed {
         let begun = visit.unfinished() == Some(seq);
         let selectors = self.filter.selectors();
         if visible.fold.trimmed_max() >= seq {
-            let forgotten = visible.fold.forgotten();
-            let alive = |topic: &str| visible.fold.get(topic).map_or(forgotten, |state| state.trimmed) < seq;
+            let alive = |topic: &str| visible.fold.trimmed(topic) < seq;
             if !topics.iter().any(|topic| selectors.matches(topic.as_str()) && alive(topic.as_str())) {
                 // A gap was told for it, or will be; but never inside a frame.
                 return if begun { Err(FeedError::TrimmedMidFrame) } else { Ok(false) };
@@ -341,7 +340,7 @@ impl Feed {
                     && visible
                         .fold
                         .get(topic.as_str())
-                        .is_none_or(|state| resume::visible_last(topic.as_str(), state, &self.grant) <= seq)
+                        .is_none_or(|state| resume::visible_last(topic.as_str(), &state, &self.grant) <= seq)
             });
             self.skipped += u64::from(!newest);
             return Ok(newest);

@@ -11,7 +11,6 @@ use parking_lot::{Mutex, RwLock};
 use crate::cold::Turns;
 use crate::feed::{Feed, FeedStart};
 use crate::filter::Filter;
-use crate::fold::TopicState;
 use crate::frame::Dialect;
 use crate::limits::Limits;
 use crate::ports::{Bounds, Clock, Health, Log, LogError, Op, Outcome, Publish, Refusal, Submission};
@@ -312,8 +311,7 @@ impl Hub {
     /// What is known of a topic.
     pub fn topic(&self, topic: &TopicName) -> TopicInfo {
         let visible = self.inner.visible.read();
-        let none = TopicState::default();
-        let state = visible.fold.get(topic.as_str()).unwrap_or(&none);
+        let state = visible.fold.get(topic.as_str()).unwrap_or_default();
         let position = |seq| visible.epochs.position(seq);
         TopicInfo {
             exists: state.exists(),
@@ -468,7 +466,7 @@ impl Inner {
         }
         let others = topics.iter().filter(|topic| !by_pattern(topic));
         let visible = self.visible.read();
-        others.into_iter().all(|t| visible.fold.get(t.as_str()).is_some_and(TopicState::is_ephemeral))
+        others.into_iter().all(|t| visible.fold.get(t.as_str()).is_some_and(|state| state.is_ephemeral()))
     }
 
     /// A subscriber is gone.

@@ -7,6 +7,7 @@
 //! **Order of calls:** judge, write, sync, show, [`Judge::settle`], answer; or, if the write failed,
 //! [`Judge::rollback`]. One round at a time; a checkpoint is taken only of a settled state.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::fold::{Fold, TopicState};
@@ -26,6 +27,7 @@ pub struct Judge {
     /// The latest time it was told: a clock that goes back does not make keys older.
     time_ms: u64,
     undo: Vec<Undo>,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ pub struct Mark(usize);
 impl Judge {
     /// A judge who knows everything up to `last`.
     pub fn new(fold: Fold, keys: Keys, epochs: Arc<Epochs>, last: Seq) -> Self {
-        Self { fold, keys, epochs, last, time_ms: 0, undo: Vec::new() }
+        Self { fold, keys, epochs, last, time_ms: 0, undo: Vec::new(), names: Names::default() }
     }
 
     /// The fold, ahead of what is durable.
@@ -146,7 +148,7 @@ impl Judge {
     pub fn rollback(&mut self, mark: Mark) {
         while self.undo.len() > mark.0 {
             match self.undo.pop() {
-                Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state),
+                Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state.as_ref()),
                 Some(Undo::Key(key, state)) => self.keys.put_back(&key, state),
                 Some(Undo::Last(last)) => self.last = last,
                 None => break,
@@ -172,22 +174,22 @@ impl Judge {
             Op::Configure { topic, config } => self.configure(topic, config, time_ms),
             Op::Close { topic } => {
                 let state = self.fold.get(topic.as_str());
-                let existed = state.is_some_and(TopicState::exists);
+                let existed = state.as_ref().is_some_and(TopicState::exists);
                 if state.is_some_and(|state| state.closed.is_some()) {
                     return Verdict::Unchanged { existed };
                 }
                 self.control(topic, Control::Close, time_ms, existed)
             }
             Op::Delete { topic } => {
-                if !self.fold.get(topic.as_str()).is_some_and(TopicState::exists) {
+                if !self.fold.get(topic.as_str()).is_some_and(|state| state.exists()) {
                     return Verdict::Unchanged { existed: false };
                 }
                 self.control(topic, Control::Delete, time_ms, true)
             }
             Op::Trim { topic, through } => {
                 let state = self.fold.get(topic.as_str());
-                let existed = state.is_some_and(TopicState::exists);
-                if state.is_none_or(|state| state.trimmed >= through.min(state.last)) {
+                let existed = state.as_ref().is_some_and(TopicState::exists);
+                if state.as_ref().is_none_or(|state| state.trimmed >= through.min(state.last)) {
                     return Verdict::Unchanged { existed };
                 }
                 // What it never had it cannot lose, now or when this is read again.
@@ -217,8 +219,8 @@ impl Judge {
                 return Verdict::Refuse(Refusal::Closed { topic: topic.clone(), at: self.position(at) });
             }
         }
-        let binary = publish.topics.first().and_then(state_of).is_some_and(TopicState::is_binary);
-        let other = |topic: &&TopicName| state_of(topic).is_some_and(TopicState::is_binary) != binary;
+        let binary = publish.topics.first().and_then(state_of).is_some_and(|state| state.is_binary());
+        let other = |topic: &&TopicName| state_of(topic).is_some_and(|state| state.is_binary()) != binary;
         if let Some(topic) = publish.topics.iter().find(other) {
             return Verdict::Refuse(Refusal::MixedKinds { topic: topic.clone() });
         }
@@ -229,8 +231,8 @@ impl Judge {
             });
         }
         let declared_ephemeral =
-            publish.topics.iter().all(|t| state_of(t).is_some_and(TopicState::is_ephemeral));
-        let existed = publish.topics.first().and_then(state_of).is_some_and(TopicState::exists);
+            publish.topics.iter().all(|t| state_of(t).is_some_and(|state| state.is_ephemeral()));
+        let existed = publish.topics.first().and_then(state_of).is_some_and(|state| state.exists());
         let event = EventBody {
             private: publish.private,
             binary,
@@ -246,8 +248,8 @@ impl Judge {
 
     fn configure(&mut self, topic: TopicName, config: TopicConfig, time_ms: u64) -> Verdict {
         let state = self.fold.get(topic.as_str());
-        let existed = state.is_some_and(TopicState::exists);
-        if let Some(state) = state.filter(|state| state.exists()) {
+        let existed = state.as_ref().is_some_and(TopicState::exists);
+        if let Some(state) = state.filter(TopicState::exists) {
             if state.config.as_deref() == Some(&config) {
                 return Verdict::Unchanged { existed };
             }
@@ -274,13 +276,8 @@ impl Judge {
         self.undo.push(Undo::Last(self.last));
         self.last = self.last.next();
         for topic in &mut topics {
-            let known =
-                self.fold.get_key_value(topic.as_str()).map(|(name, state)| (name.clone(), state.clone()));
-            let before = known.map(|(name, state)| {
-                *topic = name; // equal names share one allocation
-                state
-            });
-            self.undo.push(Undo::Topic(topic.clone(), before));
+            self.names.share(topic);
+            self.undo.push(Undo::Topic(topic.clone(), self.fold.get(topic.as_str())));
         }
         let record = Record { seq: self.last, time_ms, topics, what };
         self.fold.apply(&record);
@@ -297,6 +294,29 @@ impl Judge {
 
     fn position(&self, seq: Seq) -> Position {
         self.epochs.position(seq)
+    }
+}
+
+/// Names that were used lately, so that the records of a topic share one.
+#[derive(Debug, Default)]
+struct Names {
+    places: Vec<Option<TopicName>>,
+    hasher: RandomState,
+}
+
+impl Names {
+    const PLACES: u64 = 4_096;
+
+    fn share(&mut self, name: &mut TopicName) {
+        if self.places.is_empty() {
+            self.places.resize(usize::try_from(Self::PLACES).unwrap_or(0), None);
+        }
+        let at = usize::try_from(self.hasher.hash_one(name.as_str()) % Self::PLACES).unwrap_or(0);
+        match self.places.get_mut(at) {
+            Some(Some(known)) if known == name => *name = known.clone(),
+            Some(place) => *place = Some(name.clone()),
+            None => {}
+        }
     }
 }
 

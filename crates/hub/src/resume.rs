@@ -8,6 +8,7 @@ use crate::hot::HotLog;
 use crate::ids::ResumePoint;
 use crate::position::{Epochs, Position, Seq};
 use crate::selector::Selectors;
+use crate::topic::TopicName;
 
 /// Where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +177,7 @@ fn lasts(
     let mut lasts = BTreeSet::new();
     let mut take = |name: &str| {
         if let Some(state) = span.fold.get(name) {
-            let last = visible_last(name, state, grant);
+            let last = visible_last(name, &state, grant);
             if last > state.trimmed {
                 lasts.insert(last);
             }
@@ -195,9 +196,9 @@ fn lasts(
     let all = match filter.selectors().exact() {
         Some(mut names) => names.all(|name| take(name.as_str())),
         None => {
-            let names = span.fold.iter().map(|(name, _)| name).chain(span.hot.topics());
-            let mut wanted = names.filter(|name| filter.selectors().matches(name.as_str()));
-            wanted.all(|name| take(name.as_str()))
+            let names = span.fold.names().chain(span.hot.topics().map(TopicName::as_str));
+            let mut wanted = names.filter(|name| filter.selectors().matches(name));
+            wanted.all(take)
         }
     };
     if all { Ok(lasts.into_iter().collect()) } else { Err(TooManyTopics) }

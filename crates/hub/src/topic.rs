@@ -60,6 +60,14 @@ impl TopicName {
     /// assert!(TopicName::parse("orders/*").is_err());
     /// ```
     pub fn parse(text: &str) -> Result<Self, InvalidTopic> {
+        Self::check(text).map(|()| Self(text.into()))
+    }
+
+    /// Checks a name and keeps nothing of it.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn check(text: &str) -> Result<(), InvalidTopic> {
         if text.is_empty() {
             return Err(InvalidTopic::Empty);
         }
@@ -69,7 +77,7 @@ impl TopicName {
         let forbidden = |c: char| c.is_control() || matches!(c, '*' | '{' | '}' | '\\');
         match text.char_indices().find(|(_, c)| forbidden(*c)) {
             Some((at, character)) => Err(InvalidTopic::Forbidden { character, at }),
-            None => Ok(Self(text.into())),
+            None => Ok(()),
         }
     }
 

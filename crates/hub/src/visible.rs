@@ -14,6 +14,7 @@ use crate::position::{Epochs, Seq};
 use crate::record::What;
 use crate::resume::Span;
 use crate::selector::Selectors;
+use crate::topic::TopicName;
 
 /// What everybody may see: changed by the follower alone, one batch at a time.
 pub(crate) struct Visible {
@@ -28,8 +29,9 @@ impl Visible {
     /// What is visible when a hub opens: the state of the topics, and nothing in memory yet.
     pub(crate) fn new(snapshot: Snapshot, hot_log_bytes: usize) -> Self {
         let Snapshot { bounds: Bounds { oldest, head, epochs, .. }, fold } = snapshot;
-        let declared = fold.iter().filter(|(_, state)| state.is_ephemeral()).map(|(name, _)| name.clone());
-        let ephemeral = Ephemeral::new(declared, head);
+        let declared = fold.iter().filter(|(_, state)| state.is_ephemeral());
+        // Each was a name before it came into the fold.
+        let ephemeral = Ephemeral::new(declared.filter_map(|(name, _)| TopicName::parse(name).ok()), head);
         Self { hot: HotLog::new(head, hot_log_bytes), fold, oldest, epochs, ephemeral }
     }
 

@@ -67,7 +67,7 @@ impl Snapshot {
         out.u64(self.fold.forgotten().0);
         out.u64(self.fold.len() as u64);
         for (name, state) in self.fold.iter() {
-            encode_topic(name, state, &mut out);
+            encode_topic(name, &state, &mut out);
         }
         let mut keys: Vec<_> = self.keys.iter().collect();
         // They are put back in the order of their last use; the key decides among equals, for the sake of
@@ -86,8 +86,8 @@ impl Snapshot {
     }
 }
 
-fn encode_topic(name: &TopicName, state: &TopicState, out: &mut Vec<u8>) {
-    out.text16(name.as_str());
+fn encode_topic(name: &str, state: &TopicState, out: &mut Vec<u8>) {
+    out.text16(name);
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     out.u8(flag(state.closed.is_some(), CLOSED) | flag(state.config.is_some(), CONFIG));
     for seq in [state.created, state.last, state.last_public, state.trimmed] {

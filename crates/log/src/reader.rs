@@ -59,9 +59,9 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
         from = segment_last.max(from).next();
     }
     let mut records = page.records;
-    // Once more: something may have been trimmed or deleted since it was read.
-    records.retain(|record| is_wanted(shared, want, record));
     let oldest = shared.bounds.lock().oldest;
+    // Once more: something may have been removed, trimmed or deleted since it was read.
+    records.retain(|record| record.seq >= oldest && is_wanted(shared, want, record));
     Ok(Page { records, through, oldest })
 }
 

@@ -45,16 +45,18 @@ fn losses(
     dropped: &[Arc<SealedSegment>],
     oldest: Seq,
 ) -> Vec<(TopicName, Seq)> {
+    // Each was a name before it came into the fold.
+    let named = |(name, through): (&str, Seq)| Some((TopicName::parse(name).ok()?, through));
     // Topics with nothing newer lose all they have.
     let all = fold.iter().filter(|(_, state)| state.last < oldest && state.trimmed < state.last);
-    let mut losses: Vec<_> = all.map(|(name, state)| (name.clone(), state.last)).collect();
+    let mut losses: Vec<_> = all.map(|(name, state)| (name, state.last)).filter_map(named).collect();
     let mut partly = HashMap::new();
     for segment in dropped {
         let rows = shared.table(segment).ok().flatten();
         let Some(table) = rows else {
             // Its index is not to be had: every topic may have lost something there.
             let last = segment.facts.last;
-            partly.extend(fold.iter().map(|(name, _)| (name.clone(), last)));
+            partly.extend(fold.names().map(|name| (name, last)).filter_map(named));
             continue;
         };
         for row in table.rows() {

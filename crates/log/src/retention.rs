@@ -100,7 +100,7 @@ impl Limits {
         let (by_pattern, keep_last) = (config.topic_retention.clone(), config.retention_keep_last);
         let mut limits = Self { by_pattern, keep_last, topics: HashMap::new(), round: 0 };
         for (name, state) in fold.iter() {
-            limits.set(name, state);
+            limits.set(name, &state);
         }
         limits
     }
@@ -116,15 +116,16 @@ impl Limits {
         Retention { keep_last: own.keep_last || self.keep_last, ..own }
     }
 
-    fn set(&mut self, name: &TopicName, state: &TopicState) {
-        let retention = self.of(name.as_str(), state);
+    fn set(&mut self, name: &str, state: &TopicState) {
+        let retention = self.of(name, state);
         let Retention { age_ms, bytes, count, .. } = retention;
         match age_ms.or(bytes).or(count).filter(|_| state.exists()) {
             Some(_) => {
                 let limited = Limited { retention, is_touched: true, due_ms: None, looked_at: 0 };
-                self.topics.insert(name.clone(), limited);
+                // Each was a name before it came into the fold.
+                self.topics.extend(TopicName::parse(name).ok().map(|name| (name, limited)));
             }
-            None => _ = self.topics.remove(name.as_str()),
+            None => _ = self.topics.remove(name),
         }
     }
 
@@ -137,7 +138,7 @@ impl Limits {
             let is_new = || !self.by_pattern.is_empty() && !self.topics.contains_key(topic.as_str());
             if matches!(&record.what, What::Control(Control::Configure(_) | Control::Delete)) || is_new() {
                 match fold.get(topic.as_str()) {
-                    Some(state) => self.set(topic, state),
+                    Some(state) => self.set(topic.as_str(), &state),
                     None => _ = self.topics.remove(topic.as_str()),
                 }
             }

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) bounds: Mutex<Bounds>,
     pub(crate) health: Mutex<Health>,
     pub(crate) catalog: RwLock<Catalog>,
-    /// The last place that each topic has lost, of those that lost anything and are not forgotten.
+    /// The last place that each topic has lost, of those that lost something behind the oldest place that is kept.
     pub(crate) trimmed: RwLock<HashMap<TopicName, Seq>>,
     pub(crate) attachment: Mutex<Attachment>,
     caches: Mutex<Caches>,
@@ -136,8 +136,10 @@ impl Shared {
         fold: Fold,
         cache_bytes: usize,
     ) -> Self {
-        let lost = fold.iter().filter(|(_, state)| state.trimmed > Seq::ZERO);
-        let trimmed = lost.map(|(name, state)| (name.clone(), state.trimmed)).collect();
+        let lost = fold.iter().filter(|(_, state)| state.trimmed >= bounds.oldest);
+        // Each was a name before it came into the fold.
+        let trimmed = lost.filter_map(|(name, state)| Some((TopicName::parse(name).ok()?, state.trimmed)));
+        let trimmed = trimmed.collect();
         Self {
             disk,
             bounds: Mutex::new(bounds),

@@ -105,7 +105,7 @@ fn tell(log: &mut Manual) -> String {
     }
     let fold = log.fold();
     let mut topics: Vec<_> = fold.iter().collect();
-    topics.sort_unstable_by_key(|(name, _)| name.as_str());
+    topics.sort_unstable_by_key(|(name, _)| *name);
     for (name, state) in topics {
         let closed = state.closed.map(|at| at.0);
         let places = [state.created, state.last, state.last_public, state.trimmed].map(|seq| seq.0);

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use tidings_hub::fold::Fold;
 use tidings_hub::keys::Keys;
 use tidings_hub::ports::Trimmed;
-use tidings_hub::{Record, Seq};
+use tidings_hub::{Record, Seq, TopicName};
 
 use super::survey::{Found, Survey};
 use super::{Cure, Stop};
@@ -129,7 +129,9 @@ fn empty(disk: &dyn Disk, state: State, before: Option<&Meta>, was_cut: bool) ->
 
 /// History was removed that the checkpoint did not yet know of: any topic may have lost what it had there.
 fn lose_before(fold: &mut Fold, oldest: Seq) {
-    let topics = fold.iter().map(|(name, _)| (name.clone(), oldest.prev())).collect();
+    // Each was a name before it came into the fold.
+    let topics =
+        fold.names().filter_map(|name| Some((TopicName::parse(name).ok()?, oldest.prev()))).collect();
     fold.trim(&Trimmed { through: oldest.prev(), topics });
 }
 

@@ -6,8 +6,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tidings_hub::Seq;
 use tidings_hub::ports::{Batch, Health, Op, Submission};
-use tidings_hub::{Seq, TopicName};
 
 use super::{Job, State, Writer};
 use crate::checkpoint::Snapshot;
@@ -206,23 +206,15 @@ impl Writer {
     /// Tells of a removal that a checkpoint knows of, and takes it out of sight.
     fn remove(&mut self, Retired { removal: Removal { dropped, oldest }, trimmed }: Retired) {
         self.judge.trim(&trimmed);
-        let topics: Vec<TopicName> = trimmed.topics.iter().map(|(topic, _)| topic.clone()).collect();
         {
             let mut attachment = self.shared.attachment.lock();
             attachment.commit(Batch { records: Vec::new(), trimmed: Some(trimmed) });
             self.shared.bounds.lock().oldest = oldest;
             self.shared.catalog.write().sealed.drain(..dropped.len());
         }
-        let fold = self.judge.fold();
-        {
-            let mut lost = self.shared.trimmed.write();
-            for topic in topics {
-                let state = fold.get(topic.as_str());
-                lost.extend(state.map(|state| (topic, state.trimmed)));
-            }
-            lost.retain(|topic, _| fold.get(topic.as_str()).is_some());
-        }
-        self.limits.retain(fold);
+        // What goes with old segments lies before `oldest`.
+        self.shared.trimmed.write().retain(|_, lost| *lost >= oldest);
+        self.limits.retain(self.judge.fold());
         self.orphans.extend(dropped.iter().map(|segment| segment.facts.clone()));
     }
 
