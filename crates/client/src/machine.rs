@@ -12,7 +12,7 @@ mod policy;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use tidings_codec::{DecodeError, Decoder, EventId, Item, Message};
+use tidings_codec::{DecodeError, Decoder, EventId, ItemRef, Message};
 use url::Url;
 
 pub use self::policy::{Policy, RetryStatuses};
@@ -198,7 +198,7 @@ impl Machine {
         let target = target.map_err(|reason| BuildError::InvalidUrl { reason })?;
         Ok(Self {
             first: Hop::first(target, method),
-            decoder: Decoder::with_limits(policy.limits),
+            decoder: Decoder::with_limits(policy.limits).with_comments(policy.comments),
             retry_ms: policy.retry_ms,
             failures: 0,
             rng: Rng::seeded(seed),
@@ -314,14 +314,14 @@ impl Machine {
                 }
             };
             let event = match item {
-                Item::Event(message) => SourceEvent::Message(message),
-                Item::Id(id) => SourceEvent::Id(id),
-                Item::Comment(text) if self.policy.comments => SourceEvent::Comment(text),
-                Item::Retry(retry_ms) => {
+                ItemRef::Event(event) => SourceEvent::Message(event.to_message()),
+                ItemRef::Id(id) => SourceEvent::Id(id.clone()),
+                ItemRef::Comment(text) => SourceEvent::Comment(text.into()),
+                ItemRef::Retry(retry_ms) => {
                     self.retry_ms = retry_ms.min(WAIT_MS_MAX);
                     continue;
                 }
-                Item::RetryReset => {
+                ItemRef::RetryReset => {
                     self.retry_ms = self.policy.retry_ms;
                     continue;
                 }

@@ -2,35 +2,43 @@
 //! **Invariants:** the items do not depend on where the bytes were cut; no byte is looked at again in a later
 //! call; what is held never exceeds the limit; nothing that arrives can panic.
 //!
-//! How it is linear: of a line only its name is kept until it is known, five bytes at most, in place. From
-//! then on the value's bytes go straight to where they belong, `data` to the event's data, and become text
-//! once, when the block ends. The value of a field nobody knows is not kept at all.
+//! How it is fast: lines that lie whole in a chunk are never copied. [`Decoder::advance`] walks over them and
+//! notes where the fields are ([`Open`]); [`Decoder::present`] makes text of the spans.
+//! How it is linear: what the end of a chunk cuts is taken over ([`Block`]). Of a line only its name is kept
+//! until it is known, five bytes at most, in place; from then on the value's bytes go where they belong and
+//! become text once. The value of a field nobody knows is not kept at all.
 
+mod block;
+mod cut;
 mod item;
 mod line;
+mod present;
+mod scan;
 
 use alloc::vec::Vec;
 use core::mem;
 
-pub use self::item::{DecodeError, DecodeLimits, Item, Message};
+use self::block::{Block, Held, Open};
+pub use self::item::{DecodeError, DecodeLimits, EventRef, Item, ItemRef, Message};
 use self::line::{Field, Line};
-use crate::{EventId, EventName, utf8};
+use self::scan::{Scan, Span};
+use crate::EventId;
 
 /// The incremental decoder of one event stream after another.
 ///
-/// Feed each chunk to [`next`](Self::next) until it gives `None`; at the end of the stream call
-/// [`finish`](Self::finish). The same decoder then reads the next connection and still knows the last event
-/// id, as the standard asks.
+/// [`read`](Self::read) each chunk; at the end of the stream call [`finish`](Self::finish). The same decoder
+/// then reads the next connection and still knows the last event id, as the standard asks.
 ///
 /// ```
-/// use tidings_codec::{Decoder, Item};
+/// use tidings_codec::{Decoder, ItemRef};
 ///
 /// let mut decoder = Decoder::new();
 /// let mut seen = Vec::new();
-/// for mut chunk in [&b"data: he"[..], b"llo\n", b"\ndata: cut off"] {
-///     while let Some(item) = decoder.next(&mut chunk)? {
-///         if let Item::Event(message) = item {
-///             seen.push(message.data);
+/// for chunk in [&b"data: he"[..], b"llo\n", b"\ndata: cut off"] {
+///     let mut items = decoder.read(chunk);
+///     while let Some(item) = items.next()? {
+///         if let ItemRef::Event(event) = item {
+///             seen.push(event.data.to_owned());
 ///         }
 ///     }
 /// }
@@ -38,30 +46,43 @@ use crate::{EventId, EventName, utf8};
 /// assert_eq!(seen, ["hello"]);
 /// # Ok::<(), tidings_codec::DecodeError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Decoder {
     limits: DecodeLimits,
+    kept_bytes: usize,
+    /// Whether comments are told.
+    comments: bool,
     last_event_id: EventId,
     /// How the present stream began.
     start: Start,
     /// The line before ended with CR: a LF that comes first now belongs to it.
     swallow_lf: bool,
+    /// The line that a chunk's end has cut.
     line: Line,
-    /// The value of the line being read, unless it is data (which goes to the block) or ignored.
+    /// Its value, unless it is data (which goes to the block) or ignored.
     value: Vec<u8>,
+    /// A comment that the chunk cannot lend.
+    comment: Held,
     block: Block,
+    mode: Mode,
     /// Set by the first error, cleared by `finish`.
     failed: Option<DecodeError>,
-    /// Bytes handed to the search and to the copies, so that a test can hold the work against the input.
+    /// Bytes that were copied, so that a test can hold the work against the input.
     #[cfg(test)]
-    worked_bytes: usize,
+    copied_bytes: usize,
 }
 
 /// The byte order mark, of which exactly one is dropped at the very beginning.
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// Scratch that is kept between lines; a longer value gives its memory back.
-const SCRATCH_BYTES: usize = 4 * 1024;
+/// Memory for an event that comes in pieces, kept from one to the next.
+const KEPT_BYTES: usize = 64 * 1024;
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 #[derive(Debug)]
 enum Start {
@@ -76,27 +97,107 @@ impl Default for Start {
     }
 }
 
-/// The block being read: what its blank line will dispatch or commit.
-#[derive(Debug, Default)]
-struct Block {
-    /// `None` as long as there was no data line, which is not the same as an empty one.
-    data: Option<Vec<u8>>,
-    event: Option<EventName>,
-    id: Option<EventId>,
-    retry_ms: Option<u64>,
+/// What the next byte finds, where that allows a shorter way. Follows from the rest of the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// A line begins and nothing else is open.
+    Plain,
+    /// A data line that was taken over goes on.
+    InData,
+    Other,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Absent,
+    /// In the chunk.
+    Chunk(Span),
+    /// Taken over.
+    Held,
+}
+
+/// An item, before anybody asked for its text.
+#[derive(Debug)]
+enum Found {
+    Event { data: Place, event: Place, id: Place, retry_ms: Option<u64> },
+    Id(Place),
+    Retry(u64),
+    RetryReset,
+    Comment(Place),
+}
+
+/// The items of one chunk, from [`Decoder::read`]. An item lends its text from the chunk or the decoder, so it
+/// is to be used, or turned into an owned one, before the next is asked for.
+///
+/// To be read until `None`. If it is dropped before, [`rest`](Self::rest) is what the decoder has not seen.
+#[derive(Debug)]
+#[must_use = "nothing is read until `next` is called"]
+pub struct Items<'d, 'i> {
+    decoder: &'d mut Decoder,
+    scan: Scan<'i>,
+}
+
+impl<'i> Items<'_, 'i> {
+    /// The next item; `None` when the chunk is used up.
+    ///
+    /// # Errors
+    /// The block is larger than the limit; see [`DecodeError::EventTooLarge`] for what is left then.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<ItemRef<'_>>, DecodeError> {
+        self.decoder.step(&mut self.scan)
+    }
+
+    /// What was not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'i [u8] {
+        self.scan.rest()
+    }
 }
 
 impl Decoder {
-    /// A decoder with the default limits and no last event id.
+    /// A decoder with the default limits and no last event id, that does not tell comments.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_limits(DecodeLimits::default())
     }
 
     /// A decoder with limits of the caller's.
     #[must_use]
     pub fn with_limits(limits: DecodeLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            kept_bytes: KEPT_BYTES,
+            comments: false,
+            last_event_id: EventId::empty(),
+            start: Start::default(),
+            swallow_lf: false,
+            line: Line::default(),
+            value: Vec::new(),
+            comment: Held::default(),
+            block: Block::default(),
+            mode: Mode::Other,
+            failed: None,
+            #[cfg(test)]
+            copied_bytes: 0,
+        }
+    }
+
+    /// The same decoder, keeping up to so many bytes of memory for the next event that comes in pieces. The
+    /// default is 64 KiB: who reads large events all day keeps more, who holds many quiet streams less.
+    #[must_use]
+    pub fn with_kept_bytes(mut self, kept_bytes: usize) -> Self {
+        self.kept_bytes = kept_bytes;
+        self
+    }
+
+    /// The same decoder, telling comments or not. Those that are not told cost next to nothing and count
+    /// against no limit.
+    #[must_use]
+    pub fn with_comments(mut self, comments: bool) -> Self {
+        self.comments = comments;
+        self
     }
 
     /// Seeds the last event id, as if a block before had committed it.
@@ -113,187 +214,268 @@ impl Decoder {
     /// Whether a block or a line has begun and not ended: what [`finish`](Self::finish) would discard.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        let Block { data, event, id, retry_ms } = &self.block;
-        let block = data.is_some() || event.is_some() || id.is_some() || retry_ms.is_some();
+        let block = !self.block.is_over && !self.block.is_empty();
         block || !self.line.is_empty() || matches!(self.start, Start::Bom(1..=2))
+    }
+
+    /// Reads a chunk: the items in it, one after another.
+    pub fn read<'i>(&mut self, chunk: &'i [u8]) -> Items<'_, 'i> {
+        Items { decoder: self, scan: Scan::new(chunk, true) }
     }
 
     /// Reads from the front of `input` until one item is complete, or until `input` is used up, which is
     /// `Ok(None)`. What was read is gone from `input`; call again with the same slice for the next item.
     ///
+    /// For who must come back later for the rest; over many small events [`read`](Self::read) is faster.
+    ///
     /// # Errors
     /// The block is larger than the limit; see [`DecodeError::EventTooLarge`] for what is left then.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Item>, DecodeError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let next = self.advance(input);
-        self.failed = next.as_ref().err().copied();
-        next
+    pub fn next<'d, 'i: 'd>(&'d mut self, input: &mut &'i [u8]) -> Result<Option<ItemRef<'d>>, DecodeError> {
+        let mut scan = Scan::new(input, false);
+        let found = self.checked_advance(&mut scan)?;
+        *input = scan.rest();
+        Ok(found.map(|found| self.present(&mut scan, found)))
     }
 
     /// The stream has ended: the pending block is discarded and commits nothing (HTML, 9.2.6). The decoder is
     /// ready for a new stream, BOM and all, and keeps the last event id.
     pub fn finish(&mut self) {
         *self = Self {
-            limits: self.limits,
+            kept_bytes: self.kept_bytes,
+            comments: self.comments,
             last_event_id: mem::take(&mut self.last_event_id),
-            ..Self::default()
+            ..Self::with_limits(self.limits)
         };
     }
 
-    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Item>, DecodeError> {
-        self.skip_bom(input)?;
-        while !input.is_empty() {
-            if mem::take(&mut self.swallow_lf)
-                && let Some(rest) = input.strip_prefix(b"\n")
-            {
-                *input = rest;
+    /// The two shapes that make most streams, an event of one data line and a piece of a long one, go a short
+    /// way; it changes nothing but what it reads, and gives what the long way would.
+    #[inline]
+    fn step<'d, 'i: 'd>(&'d mut self, scan: &mut Scan<'i>) -> Result<Option<ItemRef<'d>>, DecodeError> {
+        match self.mode {
+            Mode::Plain => {
+                if let Some((span, next)) = scan.plain_event()
+                    && span.len() <= self.limits.event_bytes_max
+                    && let Some(data) = scan.text(span)
+                {
+                    scan.move_to(next);
+                    let last_event_id = &self.last_event_id;
+                    let event = "message";
+                    let event = EventRef { event, data, retry_ms: None, last_event_id, has_id: false };
+                    return Ok(Some(ItemRef::Event(event)));
+                }
+            }
+            Mode::InData => {
+                if let Some(piece) = scan.short_piece()
+                    && self.check_room(piece.len()).is_ok()
+                {
+                    self.hold_piece(piece);
+                    scan.move_to_end();
+                    return Ok(None);
+                }
+            }
+            Mode::Other => {}
+        }
+        self.long_step(scan)
+    }
+
+    #[inline(never)]
+    fn long_step<'d, 'i: 'd>(&'d mut self, scan: &mut Scan<'i>) -> Result<Option<ItemRef<'d>>, DecodeError> {
+        match self.checked_advance(scan)? {
+            Some(found) => Ok(Some(self.present(scan, found))),
+            None => Ok(None),
+        }
+    }
+
+    fn present_mode(&self) -> Mode {
+        if self.failed.is_some()
+            || self.block.is_over
+            || self.swallow_lf
+            || !matches!(self.start, Start::Over)
+        {
+            return Mode::Other;
+        }
+        match self.line {
+            Line::Value { field: Field::Data, at_start: false } => Mode::InData,
+            _ if self.line.is_empty() && self.block.is_empty() => Mode::Plain,
+            _ => Mode::Other,
+        }
+    }
+
+    #[inline]
+    fn checked_advance(&mut self, scan: &mut Scan<'_>) -> Result<Option<Found>, DecodeError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let found = self.advance(scan);
+        if let Err(error) = &found {
+            self.failed = Some(*error);
+        }
+        self.mode = self.present_mode();
+        found
+    }
+
+    /// Reads until an item is found or the chunk is used up.
+    fn advance(&mut self, scan: &mut Scan<'_>) -> Result<Option<Found>, DecodeError> {
+        if self.block.is_over {
+            self.block.clear(self.kept_bytes);
+        }
+        if scan.at() == 0 && !self.is_between_lines() {
+            let found = self.resume(scan)?;
+            if found.is_some() || scan.is_empty() {
+                return Ok(found);
+            }
+        }
+        self.walk(scan)
+    }
+
+    /// Whether the next byte begins a line, whatever it is.
+    fn is_between_lines(&self) -> bool {
+        !self.swallow_lf && matches!(self.start, Start::Over) && self.line.is_empty()
+    }
+
+    /// Walks over whole lines; what remains of the chunk is taken over.
+    fn walk(&mut self, scan: &mut Scan<'_>) -> Result<Option<Found>, DecodeError> {
+        let mut open = Open::default();
+        loop {
+            let start = scan.at();
+            let Some(end) = scan.line_end() else { break };
+            self.swallow_lf = !scan.pass(end);
+            if start == end {
+                if open.is_empty() && self.block.is_empty() {
+                    continue;
+                }
+                match self.close(open) {
+                    Some(found) => return Ok(Some(found)),
+                    None => open = Open::default(),
+                }
                 continue;
             }
-            // Only these three end a line: not U+2028, U+2029, U+0085, VT or FF.
-            let Some((text, from_end)) =
-                memchr::memchr2(b'\r', b'\n', input).and_then(|at| input.split_at_checked(at))
-            else {
-                self.feed(mem::take(input))?;
-                break;
-            };
-            self.feed(text)?;
-            if let Some((end, rest)) = from_end.split_first() {
-                // A CR ends the line at once, for the byte after it may be long in coming; if that is a LF,
-                // it is the other half of this line's end.
-                self.swallow_lf = *end == b'\r';
-                *input = rest;
+            let (field, value) = line::split(scan.word(start), Span { start, end }, scan);
+            match field {
+                Field::Data => {
+                    self.data_line(scan, &mut open, value)?;
+                }
+                Field::Comment if !self.comments => {
+                    scan.skip_comments(open.is_empty() && self.block.is_empty());
+                }
+                Field::Comment => {
+                    self.check_room(value.len())?;
+                    self.take_over(scan, &mut open);
+                    return Ok(Some(Found::Comment(Place::Chunk(value))));
+                }
+                Field::Event => {
+                    self.check_room(value.len())?;
+                    self.block.event_bytes = value.len();
+                    open.event = Some(value);
+                }
+                Field::Id => {
+                    self.check_room(value.len())?;
+                    // With a NUL the field is ignored: an id before it in the same block stays.
+                    if !scan.get(value).contains(&0) {
+                        self.block.id_bytes = value.len();
+                        open.id = Some(value);
+                    }
+                }
+                Field::Retry => {
+                    self.check_room(value.len())?;
+                    if let Some(found) = self.retry(scan.get(value)) {
+                        self.take_over(scan, &mut open);
+                        return Ok(Some(found));
+                    }
+                }
+                Field::Unknown => {}
             }
-            if let Some(item) = self.end_line()? {
-                return Ok(Some(item));
-            }
+        }
+        self.take_over(scan, &mut open);
+        if !scan.is_empty() {
+            self.begin_line(scan)?;
         }
         Ok(None)
     }
 
-    fn skip_bom(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
-        while let Start::Bom(read) = self.start {
-            let Some((byte, rest)) = input.split_first() else { break };
-            match BOM.get(read) {
-                Some(expected) if expected == byte => {
-                    self.start = Start::Bom(read + 1);
-                    *input = rest;
-                }
-                Some(_) => {
-                    // No BOM after all: what looked like one is the beginning of the first line.
-                    self.start = Start::Over;
-                    self.feed(BOM.get(..read).unwrap_or_default())?;
-                }
-                None => self.start = Start::Over,
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a piece of the current line; it holds no line end.
-    fn feed(&mut self, mut piece: &[u8]) -> Result<(), DecodeError> {
-        #[cfg(test)]
-        {
-            self.worked_bytes += piece.len();
-        }
-        if let Some(field) = self.line.read_name(&mut piece) {
-            self.begin_value(field)?;
-        }
-        let Some(field) = self.line.read_value_start(&mut piece) else { return Ok(()) };
-        if field == Field::Unknown {
+    /// A whole line of data: noted where it is, if it is the only one so far.
+    #[inline]
+    fn data_line(&mut self, scan: &Scan<'_>, open: &mut Open, value: Span) -> Result<(), DecodeError> {
+        if open.data.is_none() && !self.block.has_data {
+            self.check_room(value.len())?;
+            self.block.data_bytes = value.len();
+            open.data = Some(value);
             return Ok(());
         }
-        self.make_room(piece.len())?;
-        match (field, &mut self.block.data) {
-            (Field::Data, Some(data)) => data.extend_from_slice(piece),
-            _ => self.value.extend_from_slice(piece),
+        self.check_room(value.len() + 1)?;
+        if let Some(first) = open.data.take() {
+            self.hold_data(scan.get(first));
         }
+        self.hold_data(scan.get(value));
+        self.block.data_bytes += value.len() + 1;
         Ok(())
     }
 
-    /// The name of the current line is known.
-    fn begin_value(&mut self, field: Field) -> Result<(), DecodeError> {
-        if field != Field::Data {
-            return Ok(());
-        }
-        if self.block.data.is_some() {
-            self.make_room(1)?;
-        }
-        match &mut self.block.data {
-            Some(data) => data.push(b'\n'),
-            none => *none = Some(Vec::new()),
-        }
-        Ok(())
+    fn hold_data(&mut self, line: &[u8]) {
+        self.block.begin_data();
+        self.block.data.push(line);
+        self.count_copied(line.len());
     }
 
-    fn end_line(&mut self) -> Result<Option<Item>, DecodeError> {
-        let field = match mem::take(&mut self.line) {
-            Line::Name(name) if name.is_empty() => return Ok(self.end_block()),
-            // A line without a colon is a field with an empty value.
-            Line::Name(name) => {
-                let field = name.field();
-                self.begin_value(field)?;
-                field
-            }
-            Line::Value { field, .. } => field,
-        };
-        let item = match field {
-            Field::Comment => return Ok(Some(Item::Comment(utf8::into_text(mem::take(&mut self.value))))),
-            Field::Data | Field::Unknown => return Ok(None),
-            Field::Event => {
-                self.block.event = line::event_name(&self.value);
-                None
-            }
-            Field::Id => {
-                // With a NUL the field is ignored: an id before it in the same block stays.
-                if let Ok(id) = EventId::parse(&utf8::as_text(&self.value)) {
-                    self.block.id = Some(id);
-                }
-                None
-            }
-            Field::Retry if self.value.is_empty() => {
-                self.block.retry_ms = None;
-                Some(Item::RetryReset)
-            }
-            Field::Retry => line::digits(&self.value).map(|retry_ms| {
-                self.block.retry_ms = Some(retry_ms);
-                Item::Retry(retry_ms)
-            }),
-        };
-        self.value.clear();
-        self.value.shrink_to(SCRATCH_BYTES);
-        Ok(item)
+    /// Takes over what the chunk holds of the block. The sizes are counted already.
+    fn take_over(&mut self, scan: &Scan<'_>, open: &mut Open) {
+        let Open { data, event, id } = mem::take(open);
+        if let Some(line) = data {
+            self.hold_data(scan.get(line));
+        }
+        if let Some(event) = event {
+            self.block.set_event(scan.get(event));
+        }
+        if let Some(id) = id {
+            self.block.id.set(scan.get(id));
+        }
     }
 
-    /// The blank line: commits the id, then dispatches if there was data. Everything else is reset.
-    fn end_block(&mut self) -> Option<Item> {
-        let Block { data, event, id, retry_ms } = mem::take(&mut self.block);
-        if let Some(id) = &id {
-            self.last_event_id = id.clone();
+    /// The blank line: says what it dispatches or commits. Everything else is reset.
+    #[inline]
+    fn close(&mut self, open: Open) -> Option<Found> {
+        let place = |span: Option<Span>, is_held| match span {
+            Some(span) => Place::Chunk(span),
+            None if is_held => Place::Held,
+            None => Place::Absent,
+        };
+        let block = &mut self.block;
+        let data = place(open.data, block.has_data);
+        let event = place(open.event, block.event.is_set);
+        let id = place(open.id, block.id.is_set);
+        // To be cleared before anything else is read; until then the item may lend from it.
+        block.is_over = block.has_data || block.event.is_set || block.id.is_set;
+        let retry_ms = block.retry_ms.take();
+        (block.data_bytes, block.event_bytes, block.id_bytes) = (0, 0, 0);
+        match (data, id) {
+            (Place::Absent, Place::Absent) => {
+                block.clear(self.kept_bytes);
+                None
+            }
+            (Place::Absent, _) => Some(Found::Id(id)),
+            _ => Some(Found::Event { data, event, id, retry_ms }),
         }
-        let Some(data) = data else { return id.map(Item::Id) };
-        Some(Item::Event(Message {
-            event: event.unwrap_or_default(),
-            data: utf8::into_text(data),
-            id,
-            retry_ms,
-            last_event_id: self.last_event_id.clone(),
-        }))
     }
 
     /// Refuses what would take the block over its limit, before it is copied.
-    fn make_room(&self, more_bytes: usize) -> Result<(), DecodeError> {
-        let Block { data, event, id, .. } = &self.block;
-        let held_bytes = self.value.len()
-            + data.as_ref().map_or(0, Vec::len)
-            + event.as_ref().map_or(0, |name| name.as_str().len())
-            + id.as_ref().map_or(0, |id| id.as_str().len());
+    #[inline]
+    fn check_room(&self, more_bytes: usize) -> Result<(), DecodeError> {
         let limit_bytes = self.limits.event_bytes_max;
+        let held_bytes = self.value.len() + self.block.held_bytes();
         if more_bytes > limit_bytes.saturating_sub(held_bytes) {
             return Err(DecodeError::EventTooLarge { limit_bytes });
         }
         Ok(())
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests count"))]
+    fn count_copied(&mut self, bytes: usize) {
+        #[cfg(test)]
+        {
+            self.copied_bytes += bytes;
+        }
+        let _ = bytes;
     }
 }
 

@@ -1,8 +1,6 @@
 //! What a publisher says: an event as it goes to the encoder. What a reader gets is [`crate::Message`].
 
-use alloc::string::String;
-
-use crate::{EventId, EventName};
+use crate::{EventId, EventName, Text};
 
 /// One event to be sent. The data may be any text: line ends in it become further `data` lines.
 ///
@@ -26,13 +24,13 @@ pub struct Event {
     /// How long the reader shall wait before it reconnects, in milliseconds.
     pub retry_ms: Option<u64>,
     /// The text. CR, LF and CRLF all arrive as LF, because that is what the format can carry.
-    pub data: String,
+    pub data: Text,
 }
 
 impl Event {
     /// An event of `data` alone.
     #[must_use]
-    pub fn new(data: impl Into<String>) -> Self {
+    pub fn new(data: impl Into<Text>) -> Self {
         Self { data: data.into(), ..Self::default() }
     }
 

@@ -3,7 +3,6 @@
 //! There is no other way to make one than through the check, and no way to change one afterwards.
 
 use alloc::borrow::{Borrow, Cow, ToOwned};
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
@@ -21,7 +20,7 @@ use core::str::FromStr;
 /// # Ok::<(), InvalidEventId>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct EventId(Box<str>);
+pub struct EventId(String);
 
 impl EventId {
     /// Takes `text` as an id.
@@ -31,6 +30,22 @@ impl EventId {
     pub fn parse(text: &str) -> Result<Self, InvalidEventId> {
         check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// Becomes `text`, in the memory it has; one that was much longer gives it back. For the decoder alone: a
+    /// NUL is seen before, and a line end never comes to it.
+    pub(crate) fn assign(&mut self, text: &str) {
+        debug_assert!(check(text).is_ok());
+        if self.0.capacity() > KEPT_BYTES.max(text.len()) {
+            self.0 = String::new();
+        }
+        self.0.clear();
+        self.0.push_str(text);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
     }
 
     /// The id that resets: what a reader has before it has read any.
@@ -57,9 +72,12 @@ impl TryFrom<String> for EventId {
 
     fn try_from(text: String) -> Result<Self, InvalidEventId> {
         check(&text)?;
-        Ok(Self(text.into_boxed_str()))
+        Ok(Self(text))
     }
 }
+
+/// Memory that an id which is replaced again and again may keep: no usual one is longer.
+const KEPT_BYTES: usize = 1024;
 
 /// An event's name (its type): UTF-8 without NUL, CR or LF, never empty.
 ///

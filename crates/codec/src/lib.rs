@@ -10,17 +10,17 @@
 //! [`DecodeLimits::event_bytes_max`] bytes of a block, and touches every byte a constant number of times.
 //!
 //! ```
-//! use tidings_codec::{Decoder, Event, EventId, Item, encode};
+//! use tidings_codec::{Decoder, Event, EventId, ItemRef, encode};
 //!
 //! let mut wire = Vec::new();
 //! encode(&Event::new("two\nlines").with_id(EventId::parse("7")?), &mut wire);
 //! assert_eq!(wire, b"id: 7\ndata: two\ndata: lines\n\n");
 //!
 //! let mut decoder = Decoder::new();
-//! let mut input = wire.as_slice();
-//! let Some(Item::Event(message)) = decoder.next(&mut input)? else { panic!("one event") };
-//! assert_eq!(message.data, "two\nlines");
-//! assert_eq!(message.last_event_id.as_str(), "7");
+//! let mut items = decoder.read(&wire);
+//! let Some(ItemRef::Event(event)) = items.next()? else { panic!("one event") };
+//! assert_eq!(event.data, "two\nlines");
+//! assert_eq!(event.last_event_id.as_str(), "7");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]
@@ -32,9 +32,11 @@ mod decode;
 mod encode;
 mod event;
 mod id;
+mod text;
 mod utf8;
 
-pub use decode::{DecodeError, DecodeLimits, Decoder, Item, Message};
+pub use decode::{DecodeError, DecodeLimits, Decoder, EventRef, Item, ItemRef, Items, Message};
 pub use encode::{BlockWriter, encode, encode_comment};
 pub use event::Event;
 pub use id::{EventId, EventName, InvalidEventId, InvalidEventName};
+pub use text::Text;

@@ -195,7 +195,7 @@ fn shown(message: &Message, is_labelled: bool) -> Shown {
             let topics = if label.topics.is_empty() { vec![label.topic] } else { label.topics };
             (topics, label.data, label.encoding)
         }
-        None => (Vec::new(), message.data.clone(), None),
+        None => (Vec::new(), message.data.to_string(), None),
     };
     Shown {
         id: message.last_event_id.as_str().to_owned(),
@@ -268,14 +268,14 @@ async fn history(
 
 #[cfg(test)]
 mod tests {
-    use tidings_codec::{Decoder, Item};
+    use tidings_codec::{Decoder, ItemRef};
 
     use super::*;
 
     fn message(block: &str) -> Message {
         let mut input = block.as_bytes();
         match Decoder::new().next(&mut input) {
-            Ok(Some(Item::Event(message))) => message,
+            Ok(Some(ItemRef::Event(event))) => event.to_message(),
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
-//! One line of the stream, as far as it was read, and what the fields' values mean.
+//! One line of the stream, whole or as far as it was read, and what the fields' values mean.
 //! Holds no value: that goes to where the decoder wants it.
 
-use crate::{EventName, utf8};
+use super::scan::{Scan, Span};
 
 /// The fields the standard knows; everything else is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,26 +93,56 @@ impl Name {
 
     /// Names are compared byte by byte: `Data`, ` data` and `data\0` are not `data`.
     pub(super) fn field(&self) -> Field {
-        match self.bytes.get(..self.len) {
-            Some(b"data") => Field::Data,
-            Some(b"event") => Field::Event,
-            Some(b"id") => Field::Id,
-            Some(b"retry") => Field::Retry,
-            _ => Field::Unknown,
-        }
+        known(self.bytes.get(..self.len).unwrap_or_default())
     }
 }
 
-/// The value of an `event` field; `None`, which means `message`, if it is empty.
-pub(super) fn event_name(value: &[u8]) -> Option<EventName> {
-    let text = utf8::as_text(value);
-    // The only refusal left is a NUL: the value is not empty then, and holds no line end.
-    EventName::parse(&text)
-        .or_else(|refused| match refused {
-            crate::InvalidEventName::Empty => Err(refused),
-            _ => EventName::parse(&text.replace('\0', "\u{fffd}")),
-        })
-        .ok()
+/// Where the value begins in a line that begins with `data:`.
+#[inline]
+pub(super) fn data_start(word: u64) -> Option<usize> {
+    let is_data = word << 24 == u64::from_le_bytes(*b"\0\0\0data:");
+    let space = usize::from((word >> 40) & 0xFF == u64::from(b' '));
+    is_data.then_some(5 + space)
+}
+
+/// A whole line that is not blank: its field and where the value stands. `word` are its first eight bytes.
+#[inline]
+pub(super) fn split(word: u64, line: Span, scan: &Scan<'_>) -> (Field, Span) {
+    let starts = |name: &[u8; 8], name_bytes: usize| {
+        let mask = u64::MAX >> (64 - 8 * name_bytes);
+        word & mask == u64::from_le_bytes(*name)
+    };
+    // No name holds a line end, so what begins like one does not reach beyond the line.
+    if let Some(start) = data_start(word) {
+        return (Field::Data, Span { start: line.start + start, end: line.end });
+    }
+    let (field, name_bytes) = if starts(b":\0\0\0\0\0\0\0", 1) {
+        return (Field::Comment, Span { start: line.start + 1, end: line.end });
+    } else if starts(b"id:\0\0\0\0\0", 3) {
+        (Field::Id, 3)
+    } else if starts(b"event:\0\0", 6) {
+        (Field::Event, 6)
+    } else if starts(b"retry:\0\0", 6) {
+        (Field::Retry, 6)
+    } else {
+        return (known(scan.get(line)), Span { start: line.end, end: line.end });
+    };
+    // Exactly one space is dropped, never a tab.
+    let space = usize::from((word >> (8 * name_bytes)) & 0xFF == u64::from(b' '));
+    (field, Span { start: line.start + name_bytes + space, end: line.end })
+}
+
+/// The field of a name that is all of `line`. Such a line is a field with an empty value; with a colon in it, it
+/// is none that anybody knows.
+#[cold]
+fn known(line: &[u8]) -> Field {
+    match line {
+        b"data" => Field::Data,
+        b"event" => Field::Event,
+        b"id" => Field::Id,
+        b"retry" => Field::Retry,
+        _ => Field::Unknown,
+    }
 }
 
 /// A `retry` value: ASCII digits and nothing else, decimal whatever it begins with. `None` if it is not;

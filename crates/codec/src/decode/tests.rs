@@ -2,15 +2,19 @@
 
 use alloc::vec;
 
+use bytes::Bytes;
+
+use super::block::FIELD_KEPT_BYTES;
 use super::*;
 
-fn read(decoder: &mut Decoder, mut input: &[u8]) -> Result<Vec<Item>, DecodeError> {
-    let mut items = Vec::new();
-    while let Some(item) = decoder.next(&mut input)? {
-        items.push(item);
+fn read(decoder: &mut Decoder, chunk: &[u8]) -> Result<Vec<Item>, DecodeError> {
+    let mut told = Vec::new();
+    let mut items = decoder.read(chunk);
+    while let Some(item) = items.next()? {
+        told.push(item.to_owned());
     }
-    assert!(input.is_empty());
-    Ok(items)
+    assert!(items.rest().is_empty());
+    Ok(told)
 }
 
 fn data<'a>(items: &'a [Item]) -> Vec<&'a str> {
@@ -22,7 +26,7 @@ fn data<'a>(items: &'a [Item]) -> Vec<&'a str> {
 }
 
 fn limited(event_bytes_max: usize) -> Decoder {
-    Decoder::with_limits(DecodeLimits { event_bytes_max })
+    Decoder::with_limits(DecodeLimits { event_bytes_max }).with_comments(true)
 }
 
 /// The stream passes at exactly `needs_bytes` and fails one below, whole and byte by byte.
@@ -83,7 +87,7 @@ fn sixteen_mebibytes_of_data_pass_by_default() {
         assert_eq!(read(&mut decoder, piece), Ok(vec![]));
     }
     assert_eq!(data(&read(&mut decoder, b"\n\n").unwrap()), [text]);
-    assert!(decoder.value.capacity() <= SCRATCH_BYTES, "the data went straight to the block");
+    assert_eq!(decoder.value.capacity(), 0, "the data went straight to the block");
 }
 
 #[test]
@@ -161,35 +165,114 @@ fn an_event_is_there_at_the_second_bare_cr() {
 }
 
 #[test]
-fn work_is_the_input_however_it_is_cut() {
+fn no_byte_is_copied_twice_however_it_is_cut_and_none_if_it_is_not() {
     let line = [b"data: ".as_slice(), &vec![b'x'; 8 * 1024 * 1024], b"\n\n"].concat();
-    // Every byte of the line but its end is handed on exactly once; the blank line has none.
-    let expected = line.len() - 2;
-    for chunks in [1, 2, 1_024, 65_536] {
+    for (chunks, copied_bytes) in [(1, 0), (2, 8 << 20), (1_024, 8 << 20), (65_536, 8 << 20)] {
         let mut decoder = Decoder::new();
         let mut seen = 0;
         for chunk in line.chunks(line.len().div_ceil(chunks)) {
-            seen += read(&mut decoder, chunk).unwrap().len();
+            let mut items = decoder.read(chunk);
+            while let Some(ItemRef::Event(event)) = items.next().unwrap() {
+                seen += event.data.len();
+            }
         }
-        assert_eq!((seen, decoder.worked_bytes), (1, expected), "in {chunks} chunks");
+        assert_eq!((seen, decoder.copied_bytes), (8 << 20, copied_bytes), "in {chunks} chunks");
     }
 }
 
 #[test]
-fn data_is_moved_not_copied_when_the_block_ends() {
+fn a_single_data_line_is_lent_from_the_chunk() {
     let mut decoder = Decoder::new();
-    read(&mut decoder, b"data: 0123456789\ndata: abc\n").unwrap();
-    let held = decoder.block.data.as_ref().unwrap().as_ptr();
-    let items = read(&mut decoder, b"\n").unwrap();
-    let [Item::Event(message)] = items.as_slice() else { panic!("one event") };
-    assert_eq!(message.data.as_ptr(), held);
+    let chunk = b"id: 1\nevent: e\ndata: 0123\n\ndata: ab\n\n";
+    let mut items = decoder.read(chunk);
+    for (event, data, at) in [("e", "0123", 21), ("message", "ab", 33)] {
+        let Ok(Some(ItemRef::Event(seen))) = items.next() else { panic!("an event") };
+        assert_eq!((seen.event, seen.data), (event, data));
+        assert_eq!(seen.data.as_ptr(), chunk[at..].as_ptr());
+    }
+}
+
+#[test]
+fn what_an_early_end_leaves_can_be_read_later() {
+    let mut decoder = Decoder::new();
+    let chunk = b"data: a\n\nretry: 5\nevent: e\ndata: b\n\ndata: c";
+    let mut items = decoder.read(chunk);
+    assert!(matches!(items.next(), Ok(Some(ItemRef::Event(_)))));
+    assert!(matches!(items.next(), Ok(Some(ItemRef::Retry(5)))));
+    let rest = items.rest();
+    let items = read(&mut decoder, rest).unwrap();
+    let [Item::Event(message)] = items.as_slice() else { panic!("one event: {items:?}") };
+    assert_eq!((message.event.as_str(), message.data.as_str(), message.retry_ms), ("e", "b", Some(5)));
+    assert!(decoder.has_pending());
+}
+
+#[test]
+fn an_owned_event_has_what_it_needs_and_no_more() {
+    let mut decoder = Decoder::new();
+    // Pieces, so that the large one goes through the decoder's own memory.
+    for piece in [b"data: ".as_slice(), &vec![b'x'; 300_000], b"\n\n"] {
+        read(&mut decoder, piece).unwrap();
+    }
+    let items = [read(&mut decoder, b"data: sm").unwrap(), read(&mut decoder, b"all\n\n").unwrap()].concat();
+    let [Item::Event(message)] = items.as_slice() else { panic!("one event: {items:?}") };
+    let bytes = message.data.clone().into_bytes();
+    drop(items);
+    assert_eq!(bytes.try_into_mut().map(|own| own.capacity()), Ok(5), "its own, and no larger");
+    decoder.advance(&mut Scan::new(b"", true)).unwrap();
+    assert!(decoder.block.data.capacity() <= KEPT_BYTES, "nor does the decoder keep it");
+}
+
+#[test]
+fn a_slice_is_only_shared_when_it_is_one() {
+    let chunk = Bytes::from_static(b"data: a\ndata: b\n\ndata: c\n\n");
+    let mut decoder = Decoder::new();
+    let mut items = decoder.read(&chunk);
+    for (data, is_shared) in [("a\nb", false), ("c", true)] {
+        let Ok(Some(ItemRef::Event(event))) = items.next() else { panic!("an event") };
+        let message = event.to_message_within(&chunk);
+        assert_eq!(message.data, data);
+        let range = chunk.as_ptr_range();
+        assert_eq!(range.contains(&message.data.as_ptr()), is_shared);
+    }
 }
 
 #[test]
 fn a_long_value_gives_its_memory_back() {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new().with_comments(true);
     let long = "1".repeat(1_000_000);
-    read(&mut decoder, alloc::format!("id: {long}\nevent: {long}\nretry: {long}\n: {long}\n\n").as_bytes())
-        .unwrap();
-    assert!(decoder.value.capacity() <= SCRATCH_BYTES, "{}", decoder.value.capacity());
+    let stream = alloc::format!("id: {long}\nevent: {long}\nretry: {long}\n: {long}\n\nid: 2\n\n: c\n");
+    for chunk in stream.as_bytes().chunks(7_000) {
+        read(&mut decoder, chunk).unwrap();
+    }
+    assert!(decoder.value.capacity() <= FIELD_KEPT_BYTES, "{}", decoder.value.capacity());
+    for held in [&decoder.block.event, &decoder.block.id] {
+        assert!(held.capacity() <= FIELD_KEPT_BYTES, "{}", held.capacity());
+    }
+    assert!(decoder.last_event_id.capacity() <= FIELD_KEPT_BYTES);
+}
+
+#[test]
+fn comments_that_nobody_wants_are_skipped_whatever_they_are_between() {
+    let check = |stream: &str, expected: &[&str]| {
+        for chunk_bytes in [1, 7, 64, 100, stream.len()] {
+            let mut decoder = Decoder::with_limits(DecodeLimits { event_bytes_max: 8 });
+            let mut items = Vec::new();
+            for chunk in stream.as_bytes().chunks(chunk_bytes) {
+                items.extend(read(&mut decoder, chunk).unwrap());
+            }
+            assert_eq!(data(&items), expected, "{stream:?} in chunks of {chunk_bytes}");
+            assert_eq!(items.len(), expected.len());
+        }
+    };
+    let many = ": keep-alive\n\n".repeat(40);
+    check(&alloc::format!("{many}data: a\n\n{many}data: b\n\n{many}"), &["a", "b"]);
+    check(&alloc::format!("data: a\n{}data: b\n\n", ":x\n".repeat(300)), &["a\nb"]);
+    check(&alloc::format!("{}data: a\r\n\r\n", ":\r\n\r\n".repeat(300)), &["a"]);
+    check(&alloc::format!("{}data: a\n\n", ":\n".repeat(300)), &["a"]);
+    for padding in 0..130 {
+        let long = alloc::format!(":{}\n", "c".repeat(padding));
+        check(&alloc::format!("{long}{long}\n{long}data: a\n{long}{long}\n{long}{long}{long}"), &["a"]);
+        // One longer than the limit, which counts nothing that is not held.
+        check(&alloc::format!("{long}:{}\n{many}{long}\rdata: a\r\r", "c".repeat(500)), &["a"]);
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) fn read(seed: &str, stream: &[u8]) -> (Vec<Item>, EventId) {
                 let name = if event.is_empty() { "message" } else { &event };
                 items.push(Item::Event(Message {
                     event: EventName::parse(&name.replace('\0', "\u{fffd}")).expect("no line end is left"),
-                    data: data.to_owned(),
+                    data: data.into(),
                     id: own_id.clone(),
                     retry_ms: own_retry,
                     last_event_id: last.clone(),
@@ -34,7 +34,7 @@ pub(crate) fn read(seed: &str, stream: &[u8]) -> (Vec<Item>, EventId) {
             }
             (data, event, own_id, own_retry) = (String::new(), String::new(), None, None);
         } else if let Some(comment) = line.strip_prefix(':') {
-            items.push(Item::Comment(comment.to_owned()));
+            items.push(Item::Comment(comment.into()));
         } else {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);

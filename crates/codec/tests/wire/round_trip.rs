@@ -64,7 +64,7 @@ fn read_as(event: &Event, last: &mut EventId) -> Vec<Item> {
     }
     let message = Message {
         event: event.event.clone().unwrap_or_default(),
-        data: normalised(&event.data),
+        data: normalised(&event.data).into(),
         id: event.id.clone(),
         retry_ms: event.retry_ms,
         last_event_id: last.clone(),
@@ -126,6 +126,6 @@ fn a_displayed_id_cannot_inject() {
         assert_eq!(last.as_str(), id.replace(['\0', '\r', '\n'], ""));
         let events: Vec<_> = items.iter().filter(|item| !matches!(item, Item::Comment(_))).collect();
         let [Item::Event(message)] = events.as_slice() else { panic!("one event: {items:?}") };
-        assert_eq!((message.event.as_str(), &message.data), ("message", &normalised(&data)));
+        assert_eq!((message.event.as_str(), message.data.as_str()), ("message", normalised(&data).as_str()));
     }
 }

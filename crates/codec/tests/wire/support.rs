@@ -2,14 +2,47 @@
 
 use tidings_codec::{Decoder, EventId, Item};
 
-/// All items of a stream that arrives in `chunks` and ends, and the last event id after it.
-pub(crate) fn decode<'a>(seed: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Item>, EventId) {
-    let mut decoder = Decoder::new();
+/// All items of a stream that arrives in `chunks` and ends, and the last event id after it: the same by both
+/// ways to read, and the events the same whether comments are told or not.
+pub(crate) fn decode<'a>(
+    seed: &str,
+    chunks: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>,
+) -> (Vec<Item>, EventId) {
+    let chunks = chunks.into_iter();
+    let told = read(seed, chunks.clone(), true);
+    assert_eq!(told, one_by_one(seed, chunks.clone()));
+    let (items, last) = read(seed, chunks, false);
+    let quiet = told.0.iter().filter(|item| !matches!(item, Item::Comment(_)));
+    assert!(quiet.eq(items.iter()) && told.1 == last, "without comments: {items:?}, with: {told:?}");
+    told
+}
+
+fn decoder(seed: &str, comments: bool) -> Decoder {
+    let mut decoder = Decoder::new().with_comments(comments);
     decoder.set_last_event_id(EventId::parse(seed).expect("seeds are ids"));
+    decoder
+}
+
+fn read<'a>(seed: &str, chunks: impl Iterator<Item = &'a [u8]>, comments: bool) -> (Vec<Item>, EventId) {
+    let mut decoder = decoder(seed, comments);
+    let mut told = Vec::new();
+    for chunk in chunks {
+        let mut items = decoder.read(chunk);
+        while let Some(item) = items.next().expect("within the limit") {
+            told.push(item.to_owned());
+        }
+        assert!(items.rest().is_empty(), "None means that the chunk is used up");
+    }
+    decoder.finish();
+    (told, decoder.last_event_id().clone())
+}
+
+fn one_by_one<'a>(seed: &str, chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<Item>, EventId) {
+    let mut decoder = decoder(seed, true);
     let mut items = Vec::new();
     for mut chunk in chunks {
         while let Some(item) = decoder.next(&mut chunk).expect("within the limit") {
-            items.push(item);
+            items.push(item.to_owned());
         }
         assert!(chunk.is_empty(), "None means that the input is used up");
     }

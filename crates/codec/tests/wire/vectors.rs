@@ -46,7 +46,7 @@ impl Told {
         match self {
             Self::Event { event, data, id: own, retry_ms, last_event_id } => Item::Event(Message {
                 event: EventName::parse(event).expect("an event's name"),
-                data: data.clone(),
+                data: data.as_str().into(),
                 id: own.as_deref().map(id),
                 retry_ms: *retry_ms,
                 last_event_id: id(last_event_id),
@@ -54,7 +54,7 @@ impl Told {
             Self::Id { id: text } => Item::Id(id(text)),
             Self::Retry { retry_ms } => Item::Retry(*retry_ms),
             Self::RetryReset => Item::RetryReset,
-            Self::Comment { comment } => Item::Comment(comment.clone()),
+            Self::Comment { comment } => Item::Comment(comment.as_str().into()),
         }
     }
 }

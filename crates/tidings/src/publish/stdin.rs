@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use bytes::{Buf as _, Bytes};
-use tidings_codec::{DecodeLimits, Decoder, Event, Item};
+use tidings_codec::{DecodeLimits, Decoder, Event, ItemRef};
 use tokio::sync::mpsc;
 
 use crate::deliver::lines::{Line, Lines};
@@ -149,7 +149,7 @@ struct Parser {
 
 enum Kind {
     Lines(Lines),
-    EventStream { decoder: Decoder, number: u64 },
+    EventStream { decoder: Box<Decoder>, number: u64 },
 }
 
 /// Something that is no event.
@@ -169,7 +169,7 @@ impl Parser {
             Form::EventStream => {
                 let event_bytes_max = line_bytes_max.saturating_add(FIELDS_BYTES);
                 Kind::EventStream {
-                    decoder: Decoder::with_limits(DecodeLimits { event_bytes_max }),
+                    decoder: Box::new(Decoder::with_limits(DecodeLimits { event_bytes_max })),
                     number: 0,
                 }
             }
@@ -184,9 +184,9 @@ impl Parser {
             Kind::Lines(lines) => lines.next(&mut rest).map(of_line),
             Kind::EventStream { decoder, number } => loop {
                 match decoder.next(&mut rest) {
-                    Ok(Some(Item::Event(message))) => {
+                    Ok(Some(ItemRef::Event(event))) => {
                         *number += 1;
-                        let mut event = message.into_event();
+                        let mut event = event.to_message().into_event();
                         // An empty id resets what a reader holds, which a hub's own ids never do.
                         event.id = event.id.filter(|id| !id.is_empty());
                         break Some(Ok((event, *number)));

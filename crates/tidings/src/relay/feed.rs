@@ -186,7 +186,7 @@ impl Feed for SourceFeed {
 
 #[cfg(test)]
 mod tests {
-    use tidings_codec::{Decoder, Item};
+    use tidings_codec::{Decoder, ItemRef};
 
     use super::*;
 
@@ -195,7 +195,7 @@ mod tests {
         let message = |block: String| {
             let mut input = block.as_bytes();
             match Decoder::new().next(&mut input) {
-                Ok(Some(Item::Event(message))) => message,
+                Ok(Some(ItemRef::Event(event))) => event.to_message(),
                 other => panic!("{other:?}"),
             }
         };

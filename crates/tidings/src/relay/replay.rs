@@ -45,7 +45,7 @@ impl Replay {
             });
         if !again {
             let id = Some(message.last_event_id.clone()).filter(|id| !id.is_empty());
-            self.last = Some(Recorded { id, event, data: message.data.clone() });
+            self.last = Some(Recorded { id, event, data: message.data.to_string() });
         }
         !again
     }
@@ -53,7 +53,7 @@ impl Replay {
 
 #[cfg(test)]
 mod tests {
-    use tidings_codec::{Decoder, Item};
+    use tidings_codec::{Decoder, ItemRef};
 
     use super::*;
 
@@ -68,8 +68,8 @@ mod tests {
             replay.opened();
             let mut input = connection.as_bytes();
             while let Some(item) = decoder.next(&mut input).unwrap() {
-                if let Item::Event(message) = item {
-                    seen.push(replay.is_new(&message));
+                if let ItemRef::Event(event) = item {
+                    seen.push(replay.is_new(&event.to_message()));
                 }
             }
             decoder.finish();

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidings_codec::{Decoder, EventId, EventName, Item};
+use tidings_codec::{Decoder, EventId, EventName, ItemRef};
 
 use crate::fold::Fold;
 use crate::hub::{Hub, Subscribe, SubscribeError};
@@ -305,15 +305,15 @@ impl Peer {
         self.bytes.extend_from_slice(chunk);
         let (mut seen, mut input) = (Vec::new(), chunk);
         while let Some(item) = self.decoder.next(&mut input).unwrap() {
-            let Item::Event(message) = item else { continue };
-            match message.event.as_str() {
+            let ItemRef::Event(event) = item else { continue };
+            match event.event {
                 "tidings.gap" => {
-                    let gap: serde_json::Value = serde_json::from_str(&message.data).unwrap();
-                    assert_eq!(gap["resumes_after"], message.last_event_id.as_str());
+                    let gap: serde_json::Value = serde_json::from_str(event.data).unwrap();
+                    assert_eq!(gap["resumes_after"], event.last_event_id.as_str());
                     seen.push(format!("!{}", gap["reason"].as_str().unwrap()));
                 }
-                "tidings.cursor" => assert_eq!(message.data, ""),
-                _ => seen.push(message.data),
+                "tidings.cursor" => assert_eq!(event.data, ""),
+                _ => seen.push(event.data.to_owned()),
             }
         }
         seen

@@ -59,7 +59,7 @@ pub(super) async fn publish(
         event_bytes_max: app.hub.limits().event_bytes_max,
     };
     match kind {
-        Kind::Blocks => return ingest(app, Items::Sse(SseBlocks::new(common)), key, body).await,
+        Kind::Blocks => return ingest(app, Items::Sse(Box::new(SseBlocks::new(common))), key, body).await,
         Kind::Lines => return ingest(app, Items::Json(JsonLines::new(common)), key, body).await,
         Kind::One => {}
     }

@@ -19,7 +19,7 @@ use crate::problem::{self, Problem};
 /// A reader of one body.
 pub(super) enum Items {
     /// `text/event-stream` to one topic.
-    Sse(SseBlocks),
+    Sse(Box<SseBlocks>),
     /// `application/x-ndjson` to one topic: each line is an event's data.
     Json(JsonLines),
     /// NDJSON with a topic per line.

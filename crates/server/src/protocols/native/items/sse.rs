@@ -1,7 +1,7 @@
 //! SSE in: each block with data is an event. Comments and blocks without data append nothing, so a slow
 //! publisher may send `: keepalive`.
 
-use tidings_codec::{DecodeError, DecodeLimits, Decoder, EventName, Item, Message};
+use tidings_codec::{DecodeError, DecodeLimits, Decoder, EventName, ItemRef, Message};
 use tidings_hub::ports::Publish;
 
 use super::{Common, Ending, too_large};
@@ -27,7 +27,10 @@ impl SseBlocks {
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Publish>, Problem> {
         loop {
             match self.decoder.next(input) {
-                Ok(Some(Item::Event(message))) => return self.publish(message).map(Some),
+                Ok(Some(ItemRef::Event(event))) => {
+                    let message = event.to_message();
+                    return self.publish(message).map(Some);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(DecodeError::EventTooLarge { .. } | _) => {

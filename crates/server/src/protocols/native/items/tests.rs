@@ -22,7 +22,7 @@ fn common() -> Common {
 }
 
 fn sse() -> Items {
-    Items::Sse(SseBlocks::new(common()))
+    Items::Sse(Box::new(SseBlocks::new(common())))
 }
 
 fn ndjson() -> Items {
