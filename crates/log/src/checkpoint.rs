@@ -13,6 +13,7 @@ use tidings_hub::{Seq, TopicName};
 use crate::disk::{Disk, read_all, replace};
 use crate::error::Trouble;
 use crate::frame::{decode_config, encode_config};
+use crate::mutants::{Mutant, is_on};
 use crate::removal::Removal;
 use crate::segment::{CHECKPOINT, file_name};
 use crate::wire::{Input, Output};
@@ -69,7 +70,7 @@ impl Snapshot {
         for (name, state) in self.fold.iter() {
             encode_topic(name, &state, &mut out);
         }
-        let mut keys: Vec<_> = self.keys.iter().collect();
+        let mut keys: Vec<_> = self.keys.iter().filter(|_| !is_on(Mutant::CheckpointNoKeys)).collect();
         // They are put back in the order of their last use; the key decides among equals, for the sake of
         // equal bytes for equal states.
         keys.sort_unstable_by(|a, b| (a.1.time_ms, a.0).cmp(&(b.1.time_ms, b.0)));

@@ -10,6 +10,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::mutants::{Mutant, is_on};
+
 pub use real::RealDisk;
 
 /// A directory of files. Names are plain file names.
@@ -173,8 +175,14 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<(
     let beside = format!("{name}{TMP}");
     let file = disk.create(&beside)?;
     file.write_at(0, bytes)?;
-    file.sync_data()?;
+    let is_meta = name == crate::meta::META;
+    if !is_on(if is_meta { Mutant::SkipMetaSync } else { Mutant::SkipCheckpointSync }) {
+        file.sync_data()?;
+    }
     disk.rename(&beside, name)?;
+    if is_on(if is_meta { Mutant::SkipMetaDirSync } else { Mutant::SkipCheckpointDirSync }) {
+        return Ok(());
+    }
     disk.sync_dir()
 }
 

@@ -22,6 +22,7 @@ use parking_lot::{Condvar, Mutex};
 use tidings_hub::Seq;
 
 use crate::checkpoint::Snapshot;
+use crate::mutants::{Mutant, is_on};
 use crate::removal::{Removal, Retired};
 use crate::segment::{CHECKPOINT, file_name};
 use crate::shared::{SealedSegment, Shared};
@@ -271,6 +272,9 @@ impl Inner {
             retired
         });
         let through = snapshot.through;
+        if is_on(Mutant::RemoveBeforeCheckpoint) && retired.is_some() {
+            return Report::Checkpoint { through, is_stored: true, retired };
+        }
         let disk = &*self.shared.disk;
         let stored = snapshot.store(disk);
         if let Err(trouble) = &stored {

@@ -18,6 +18,7 @@ mod index;
 mod keeper;
 mod memory;
 mod meta;
+mod mutants;
 mod pending;
 mod pool;
 mod reader;
@@ -35,4 +36,6 @@ pub use config::{LogConfig, OnDamage};
 pub use disk::{Disk, DiskFile, LockError, RealDisk};
 pub use error::{Damage, OpenError};
 pub use memory::MemoryLog;
+#[cfg(feature = "mutants")]
+pub use mutants::Mutant;
 pub use store::{EmbeddedLog, Pump};

@@ -13,6 +13,7 @@ use crate::disk::DiskFile;
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::index::{Entry, within};
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
 use crate::shared::{ActiveSegment, SealedSegment, Segment, Shared};
 
@@ -30,7 +31,12 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
     let bounds = shared.bounds.lock().clone();
     let last = range.last.min(bounds.head);
     let mut page = Collect { shared, want, records: Vec::new(), bytes: 0, bytes_max };
-    let mut from = range.first.max(bounds.oldest);
+    let first = match range.first {
+        first if is_on(Mutant::ReadOneLate) => first.next(),
+        first if is_on(Mutant::ReadOneEarly) => first.prev(),
+        first => first,
+    };
+    let mut from = first.max(bounds.oldest);
     let mut through = last.max(range.first.prev());
     while from <= last {
         if let Want::Exactly(places) = want {

@@ -21,6 +21,7 @@ use crate::disk::{Disk, LockError, TMP};
 use crate::error::{Damage, OpenError, Trouble};
 use crate::keeper::Keeper;
 use crate::meta::{META, Meta, new_epoch};
+use crate::mutants::{Mutant, is_on};
 use crate::retention::{Limits, RetentionClock};
 use crate::segment::{LOG, SegmentHeader, file_name};
 use crate::shared::{Catalog, Shared};
@@ -112,6 +113,7 @@ fn start(
         Some(meta) => {
             let mut epochs = meta.epochs.clone();
             let unclean_os = clean.is_none() && meta.durability != Durability::Fsync;
+            let unclean_os = unclean_os && !is_on(Mutant::KeepLifeAfterLoss);
             if unclean_os || was_cut || config.restored {
                 epochs.begin(new_epoch(random()?, epochs.pairs()), head.next());
             }
@@ -120,7 +122,9 @@ fn start(
     };
     // What was handed out in this life is known to the next one before anything is handed out.
     let meta = Meta { log_id, epochs, durability: config.durability, clean: None };
-    meta.store(&*disk)?;
+    if !is_on(Mutant::KeepCleanEnd) || before.is_none() {
+        meta.store(&*disk)?;
+    }
 
     let Replayed { fold, mut keys, tail, reserved_through, .. } = replayed;
     let tail = match tail {

@@ -11,7 +11,8 @@ use tidings_hub::{Record, Seq};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, RECORD_HEADER_BYTES, RecordHead};
-use crate::wire::{Input, Output, index};
+use crate::mutants::{Mutant, is_on};
+use crate::wire::{Input, Output, index, len32};
 
 /// A segment header's length: the first batch begins here.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 96;
@@ -266,6 +267,11 @@ impl<'f> Scan<'f> {
                     last = record.seq;
                     records.push((record, at));
                     at = next;
+                }
+                _ if is_on(Mutant::KeepTornBatch) && !records.is_empty() => {
+                    let header = BatchHeader { last, count: len32(records.len()), ..header };
+                    (self.at, self.chain, self.last) = (at, crc, last);
+                    return Ok(Step::Batch(Batch { header, records }));
                 }
                 _ => return bad(at, "the record is not what was written"),
             }

@@ -13,6 +13,7 @@ use tidings_hub::{Record, Seq};
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
 use crate::index::Builder;
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, file_name};
 use crate::shared::{ActiveIndex, ActiveSegment};
 use crate::wire::len32;
@@ -77,8 +78,12 @@ impl Tail {
         let create = || -> io::Result<Arc<dyn DiskFile>> {
             let file = disk.create(&name)?;
             file.write_at(0, &bytes)?;
-            file.sync_data()?;
-            disk.sync_dir()?;
+            if !is_on(Mutant::SkipSegmentSync) {
+                file.sync_data()?;
+            }
+            if !is_on(Mutant::SkipSegmentDirSync) {
+                disk.sync_dir()?;
+            }
             Ok(file)
         };
         let file = create().map_err(|error| {
@@ -135,7 +140,7 @@ impl Tail {
             salt: self.segment.salt,
             first: first.unwrap_or(self.last),
             last,
-            durable_through: self.synced,
+            durable_through: if is_on(Mutant::ClaimTooMuch) { u64::MAX } else { self.synced },
             reserved_through,
             count: len32(self.offsets.len()),
             body_bytes: len32(self.buffer.len() - BATCH_HEADER_BYTES),
@@ -169,7 +174,14 @@ impl Tail {
             return Err(Failure::Failed(format!("an earlier sync of {} had failed", self.place(disk))));
         }
         if self.synced < self.end {
+            if is_on(Mutant::SkipDataSync) {
+                self.synced = self.end;
+                return Ok(());
+            }
             if let Err(error) = self.segment.file.sync_data() {
+                if is_on(Mutant::ForgiveFailedSync) {
+                    return Err(Failure::Full(error.to_string()));
+                }
                 self.has_failed = true;
                 return Err(Failure::Failed(format!("syncing {}: {error}", self.place(disk))));
             }

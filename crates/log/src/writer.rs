@@ -13,6 +13,7 @@ use tidings_hub::{Control, Record, Seq, TopicName, What};
 use crate::config::LogConfig;
 use crate::keeper::Keeper;
 use crate::meta::{Clean, Meta};
+use crate::mutants::{Mutant, is_on};
 use crate::pending::{self, Job, Msg, Pending, op_bytes, submission_bytes};
 use crate::retention::{Limits, RetentionClock};
 use crate::segment::Sealed;
@@ -184,6 +185,13 @@ impl Writer {
         if self.batch.pending.is_empty() && self.batch.records.is_empty() {
             return Ok(());
         }
+        if is_on(Mutant::ShowBeforeDurable) {
+            let records = self.batch.records.clone();
+            self.shared.attachment.lock().commit(Batch { records, trimmed: None });
+        }
+        if is_on(Mutant::AckBeforeDurable) {
+            std::mem::take(&mut self.batch.pending).into_iter().for_each(Pending::succeed);
+        }
         let written = self.write();
         let pending = std::mem::take(&mut self.batch.pending);
         match written {
@@ -198,7 +206,9 @@ impl Writer {
             }
             Err(failure) => {
                 self.batch.records.clear();
-                self.judge.rollback(self.mark);
+                if !is_on(Mutant::SkipRollback) {
+                    self.judge.rollback(self.mark);
+                }
                 let refusal = self.fail(&failure);
                 pending.into_iter().for_each(|pending| pending.fail(&refusal));
                 Err(refusal)
@@ -216,7 +226,7 @@ impl Writer {
         }
         let records = &self.batch.records;
         let unstored = records.iter().rev().find(|record| !is_stored(record)).map(|record| record.seq);
-        let reserve = unstored.filter(|seq| *seq > self.reserved);
+        let reserve = unstored.filter(|seq| *seq > self.reserved && !is_on(Mutant::SkipReservation));
         if reserve.is_none() && !records.iter().any(is_stored) {
             return Ok(false);
         }
@@ -249,7 +259,9 @@ impl Writer {
         {
             let mut attachment = self.shared.attachment.lock();
             self.shared.bounds.lock().head = self.judge.last();
-            attachment.commit(Batch { records, trimmed: None });
+            if !is_on(Mutant::ShowBeforeDurable) {
+                attachment.commit(Batch { records, trimmed: None });
+            }
         }
         // What is gone is told first, and hidden then: nobody may find it missing who cannot know why.
         if !changed.is_empty() {

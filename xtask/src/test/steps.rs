@@ -42,6 +42,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "documentation, without a warning", needs: &[], work: Work::Run(doc) },
     Step { name: "test", about: "unit, integration and doc tests", needs: &[], work: Work::Run(test) },
     Step {
+        name: "mutants",
+        about: "each way to be wrong that is placed in the log is caught by its simulator",
+        needs: &[],
+        work: Work::Run(mutants),
+    },
+    Step {
         name: "browser",
         about: "Chromium and Firefox against the real binary",
         needs: &[
@@ -111,6 +117,13 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     // All failures of a run are worth knowing, not only those of the first binary.
     command.args(["test", "--workspace", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
+    some_ran(tally)
+}
+
+fn mutants(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let mut command = cargo(root);
+    command.args(["test", "--package", "tidings-log", "--features", "mutants", "--test", "mutants"]);
+    child::watch(command.arg("--no-fail-fast"), |line| tally.cargo_line(line))?;
     some_ran(tally)
 }
 

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use tidings_hub::fold::Fold;
 use tidings_hub::keys::Keys;
 use tidings_hub::ports::Trimmed;
-use tidings_hub::{Record, Seq, TopicName};
+use tidings_hub::{Control, Record, Seq, TopicName, What};
 
 use super::survey::{Found, Survey};
 use super::{Cure, Stop};
@@ -15,6 +15,7 @@ use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Damage, Trouble};
 use crate::index::Builder;
 use crate::meta::Meta;
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{Batch, Scan, Step};
 use crate::shared::{ActiveIndex, ActiveSegment};
 use crate::tail::Tail;
@@ -96,14 +97,21 @@ impl State {
         self.reserved = self.reserved.max(batch.header.reserved_through);
         for (record, _) in &batch.records {
             self.last = self.last.max(record.seq);
-            if record.seq > self.through {
+            let first = if is_on(Mutant::ReplayOneLess) { self.through.next() } else { self.through };
+            if record.seq > first {
                 self.apply(record);
             }
         }
     }
 
     fn apply(&mut self, record: &Record) {
+        if is_on(Mutant::ReplayNoDelete) && matches!(record.what, What::Control(Control::Delete)) {
+            return;
+        }
         self.fold.apply(record);
+        if is_on(Mutant::ReplayNoKeys) {
+            return;
+        }
         if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
             self.keys.accept(item, record.seq, record.time_ms);
         }
@@ -202,8 +210,12 @@ fn scan_last(disk: &dyn Disk, found: &Found, synced: u64, state: &mut State) -> 
     if found.len > end {
         file.truncate(end).map_err(doing("cutting"))?;
     }
-    rewrite(&*file, proven.min(end), end).map_err(doing("writing"))?;
-    file.sync_data().map_err(doing("syncing"))?;
+    if !is_on(Mutant::SkipRewrite) {
+        rewrite(&*file, proven.min(end), end).map_err(doing("writing"))?;
+    }
+    if !is_on(Mutant::SkipStartSync) {
+        file.sync_data().map_err(doing("syncing"))?;
+    }
     let inner = RwLock::new(ActiveIndex { index: builder, end, last });
     let segment = Arc::new(ActiveSegment { base, salt: found.header.salt, file, inner });
     Ok((Tail::new(segment, chain), last))

@@ -13,6 +13,7 @@ use super::{Job, State, Writer};
 use crate::checkpoint::Snapshot;
 use crate::disk::Disk;
 use crate::keeper::{Asked, Job as Task, Report};
+use crate::mutants::{Mutant, is_on};
 use crate::removal::{Removal, Retired};
 use crate::retention::{Trim, segments_to_drop, trim_of};
 use crate::segment::{INDEX, LOG, SegmentHeader, file_name};
@@ -114,7 +115,9 @@ impl Writer {
     /// judged must be durable as the mode says, and settled.
     pub(super) fn ask_checkpoint(&mut self, removal: Option<Removal>) {
         let shared = Arc::clone(&self.shared);
-        if let Err(failure) = self.tail.sync(&*shared.disk) {
+        if !is_on(Mutant::CheckpointBeforeSync)
+            && let Err(failure) = self.tail.sync(&*shared.disk)
+        {
             self.fail(&failure);
             return;
         }

@@ -42,6 +42,8 @@ pub(crate) struct Model {
     gone_through: HashMap<&'static str, Seq>,
     /// Where topics were closed. One that has no history left may be forgotten.
     pub(crate) closed: HashMap<&'static str, Seq>,
+    /// The highest head so far.
+    pub(crate) head: Seq,
     /// The oldest place that was ever the oldest that is kept.
     pub(crate) oldest: Seq,
     pub(crate) keys: HashMap<String, u64>,
@@ -129,6 +131,7 @@ impl Model {
     pub(crate) fn meet(&mut self, found: &[Record], bounds: &Bounds, may_lose_tail: bool) -> Checked {
         // A removal that was not durable yet may be undone; what was forgotten meanwhile stays forgiven.
         self.oldest = self.oldest.max(bounds.oldest);
+        self.head = self.head.max(bounds.head);
         ensure(found.is_sorted_by(|a, b| a.seq < b.seq), || "places do not rise".into())?;
         self.settle_doubts(found)?;
         if may_lose_tail {
@@ -157,6 +160,30 @@ impl Model {
             ensure(other.is_none(), || format!("{seq:?} was {data}, and is now {other:?}"))?;
         }
         Ok(())
+    }
+
+    /// Whether something may or may not have happened.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// A start over damaged files that was not refused.
+    pub(crate) fn check_rotten(&self, found: &[Record], bounds: &Bounds, is_clean: bool) -> Checked {
+        let seen = self.seen.keys().filter(|(epoch, _)| *epoch == bounds.epochs.current());
+        let seen = seen.map(|(_, seq)| *seq).max().unwrap_or_default();
+        let is_past = bounds.head >= seen || !is_clean;
+        ensure(is_past, || format!("{seen:?} was seen, and the head is {:?}", bounds.head))?;
+        // Places may be reserved that nobody saw.
+        let reserve = 1 << 21;
+        let is_near = bounds.head.0 <= self.head.0 + reserve;
+        ensure(is_near, || format!("the head was {:?} and is {:?}", self.head, bounds.head))?;
+        if is_clean {
+            return self.check(found, bounds);
+        }
+        let odd = found
+            .iter()
+            .find(|record| self.events.get(&record.seq).is_none_or(|event| event.data != text(record)));
+        ensure(odd.is_none(), || format!("nobody published {odd:?}"))
     }
 
     /// Exactly what should be found is found.

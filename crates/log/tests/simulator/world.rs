@@ -37,7 +37,12 @@ impl World {
         let config = LogConfig {
             durability: if random.once_in(4) { Durability::Os } else { Durability::Fsync },
             segment_bytes: 400 + random.below(2_500),
-            retention_bytes: random.once_in(3).then(|| 3_000 + random.below(5_000)),
+            // Some so small that a segment goes as soon as it is sealed.
+            retention_bytes: match random.below(6) {
+                0 => Some(200 + random.below(800)),
+                1 | 2 => Some(2_000 + random.below(6_000)),
+                _ => None,
+            },
             ..config()
         };
         let clock = TestClock::at(1_000_000);
@@ -177,6 +182,9 @@ impl World {
     fn kill(&mut self) -> Result<(), String> {
         self.log = None;
         self.disk = self.disk.kill();
+        if self.random.once_in(2) {
+            self.rot(false)?;
+        }
         self.start_after(false)
     }
 
@@ -194,13 +202,43 @@ impl World {
             0 => self.kill(),
             1 => self.power_cycle(),
             _ => {
+                let rots = self.random.once_in(2);
+                if rots {
+                    self.disk.set_capacity(None);
+                }
                 if let Some(log) = self.log.take() {
                     log.end();
                 }
                 self.say(|| format!("ended {:?}", self.disk.names()));
+                if rots && !self.disk.is_dark() && self.disk.struck() == self.struck {
+                    self.rot(true)?;
+                }
                 if self.disk.is_dark() { self.power_cycle() } else { self.start_after(false) }
             }
         }
+    }
+
+    /// A bit of a file turns, on a copy of the disk: the start refuses, or a read does, or all is as it was. (After
+    /// an end that was not clean the newest may be missing: the last batch looks like one that was never synced.)
+    fn rot(&mut self, is_clean: bool) -> Result<(), String> {
+        if self.model.is_in_doubt() {
+            return Ok(());
+        }
+        let copy = self.disk.copy(self.random.next());
+        let mut names = copy.names();
+        if self.random.once_in(2) {
+            names.retain(|name| name.ends_with(".log"));
+        }
+        let Some(name) = names.get(self.random.up_to(names.len().saturating_sub(1))) else { return Ok(()) };
+        let mut content = copy.content(name).unwrap_or_default();
+        let at = self.random.up_to(content.len().saturating_sub(1));
+        let Some(byte) = content.get_mut(at) else { return Ok(()) };
+        *byte ^= 1 << self.random.below(8);
+        copy.put(name, &content);
+        let Ok(log) = Manual::open(copy, &self.clock, self.config.clone()) else { return Ok(()) };
+        let Ok(found) = log.try_all("**") else { return Ok(()) };
+        let checked = self.model.check_rotten(&found, &log.log.bounds(), is_clean);
+        checked.map_err(|message| format!("a bit of byte {at} of {name} turned: {message}"))
     }
 
     /// What the sink was told since.
@@ -208,6 +246,7 @@ impl World {
         let Some(log) = &self.log else { return Ok(()) };
         let bounds = log.log.bounds();
         self.model.oldest = self.model.oldest.max(bounds.oldest);
+        self.model.head = self.model.head.max(bounds.head);
         let news = log.told.with(|told| told.records[self.told..].to_vec());
         self.told += news.len();
         for record in &news {
@@ -373,7 +412,7 @@ impl World {
         let is_marker = topics == ["marker"];
         let ephemeral = !is_marker && self.random.once_in(8);
         let key = (!is_marker && !ephemeral && self.random.once_in(3)).then(|| {
-            let key = format!("k{}", self.random.below(4));
+            let key = format!("k{}", self.random.below(12));
             let count = self.model.keys.get(&key).copied().unwrap_or(0);
             (key, count)
         });

@@ -1,0 +1,86 @@
+//! The canary: each way to be wrong that is placed in the log is caught by the simulator, and soon.
+//!
+//! A mutant that survives means that the simulator is blind there. `TIDINGS_SEED=n` in `simulator.rs` has nothing to
+//! do with these: each mutant's message says which seed caught it, and why.
+#![allow(clippy::print_stdout, reason = "what caught a mutant is worth reading")]
+
+mod common;
+#[path = "simulator/model.rs"]
+mod model;
+#[path = "simulator/world.rs"]
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidings_log::Mutant;
+use world::World;
+
+/// Seeds within which each has to be caught.
+const SEEDS: u64 = 10_000;
+
+fn run(seed: u64) -> Result<u64, String> {
+    let mut world = World::seeded(seed, None);
+    for _ in 0..40 {
+        world.step()?;
+    }
+    world.finish()
+}
+
+/// The first seed that catches it, and how.
+fn hunt(mutant: Mutant) -> Option<(u64, String)> {
+    Mutant::switch(Some(mutant));
+    let caught = (0..SEEDS).find_map(|seed| match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        Ok(Ok(_)) => None,
+        Ok(Err(message)) => Some((seed, message)),
+        Err(_) => Some((seed, "a panic".into())),
+    });
+    Mutant::switch(None);
+    caught
+}
+
+macro_rules! caught {
+    ($($name:ident: $mutant:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            let caught = hunt(Mutant::$mutant);
+            let (seed, message) = caught.unwrap_or_else(|| panic!("{:?} lives", Mutant::$mutant));
+            println!("{:?}: seed {seed}: {}", Mutant::$mutant, message.get(..200).unwrap_or(&message));
+        })*
+
+        #[test]
+        fn every_mutant_is_hunted() {
+            assert_eq!(Mutant::ALL, [$(Mutant::$mutant),*], "each has a line below, in the same order");
+        }
+    };
+}
+
+caught! {
+    skip_data_sync: SkipDataSync,
+    skip_segment_sync: SkipSegmentSync,
+    skip_segment_dir_sync: SkipSegmentDirSync,
+    skip_meta_sync: SkipMetaSync,
+    skip_meta_dir_sync: SkipMetaDirSync,
+    skip_checkpoint_sync: SkipCheckpointSync,
+    skip_checkpoint_dir_sync: SkipCheckpointDirSync,
+    skip_start_sync: SkipStartSync,
+    skip_rewrite: SkipRewrite,
+    forgive_failed_sync: ForgiveFailedSync,
+    checkpoint_before_sync: CheckpointBeforeSync,
+    skip_record_crc: SkipRecordCrc,
+    skip_header_crc: SkipHeaderCrc,
+    keep_torn_batch: KeepTornBatch,
+    claim_too_much: ClaimTooMuch,
+    read_one_late: ReadOneLate,
+    read_one_early: ReadOneEarly,
+    replay_one_less: ReplayOneLess,
+    replay_no_delete: ReplayNoDelete,
+    ack_before_durable: AckBeforeDurable,
+    show_before_durable: ShowBeforeDurable,
+    skip_rollback: SkipRollback,
+    keep_life_after_loss: KeepLifeAfterLoss,
+    keep_clean_end: KeepCleanEnd,
+    skip_reservation: SkipReservation,
+    replay_no_keys: ReplayNoKeys,
+    checkpoint_no_keys: CheckpointNoKeys,
+    remove_before_checkpoint: RemoveBeforeCheckpoint,
+}
