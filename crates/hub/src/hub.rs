@@ -13,7 +13,9 @@ use crate::feed::{Feed, FeedStart};
 use crate::filter::Filter;
 use crate::frame::Dialect;
 use crate::limits::Limits;
-use crate::ports::{Bounds, Clock, Health, Log, LogError, Op, Outcome, Publish, Refusal, Submission};
+use crate::ports::{
+    Bounds, Clock, Health, HeldKey, HeldProducer, Log, LogError, Op, Outcome, Publish, Refusal, Submission,
+};
 use crate::position::{Position, Seq};
 use crate::reader::Reader;
 use crate::record::Topics;
@@ -268,7 +270,8 @@ impl Hub {
         outcomes
     }
 
-    /// Publishes one event. Its position comes back when it is as durable as the log promises, and visible.
+    /// Publishes one event. Its position comes back when it is as durable as the log promises, and visible; for a
+    /// repetition the position of the last event of its key or producer.
     ///
     /// # Errors
     /// [`Refusal`] says why it was not accepted.
@@ -276,7 +279,9 @@ impl Hub {
         let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: self.now_ms() };
         match self.submit(submission).await.pop() {
             Some(Outcome::Committed { position, .. } | Outcome::Unchanged { position, .. }) => Ok(position),
-            Some(Outcome::Held(held)) => Ok(held.last),
+            Some(Outcome::Held(HeldKey { last, .. }) | Outcome::Repeated(HeldProducer { last, .. })) => {
+                Ok(last)
+            }
             Some(Outcome::Refused(refusal)) => Err(refusal),
             Some(Outcome::Skipped) | None => Err(Refusal::Stopped),
         }

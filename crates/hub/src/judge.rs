@@ -7,14 +7,15 @@
 //! **Order of calls:** judge, write, sync, show, [`Judge::settle`], answer; or, if the write failed,
 //! [`Judge::rollback`]. One round at a time; a checkpoint is taken only of a settled state.
 
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use crate::fold::{Fold, TopicState};
-use crate::keys::{KeyState, KeyWindow, Keys};
-use crate::ports::{HeldKey, Op, Outcome, Publish, Refusal, Submission, Trimmed};
+use crate::keys::{Before, Entry, KeyState, KeyWindow, Keys, ProducerState};
+use crate::ports::{HeldKey, HeldProducer, Op, Outcome, Publish, Refusal, Submission, Trimmed};
 use crate::position::{Epochs, Position, Seq};
-use crate::record::{Control, EventBody, ItemKey, Record, Topics, What};
+use crate::record::{Control, EventBody, ItemKey, Once, Producer, Record, Topics, What};
 use crate::topic::{TopicConfig, TopicName};
 
 /// The state that operations are judged against: the fold and the keys, ahead of what is durable.
@@ -33,7 +34,7 @@ pub struct Judge {
 #[derive(Debug)]
 enum Undo {
     Topic(TopicName, Option<TopicState>),
-    Key(Arc<str>, Option<KeyState>),
+    Key(Before),
     Last(Seq),
 }
 
@@ -74,8 +75,8 @@ impl Judge {
             return;
         }
         self.fold.apply(record);
-        if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
-            self.keys.accept(item, record.seq, record.time_ms);
+        if let Some(once) = record.event().and_then(|event| event.once.as_ref()) {
+            self.keys.replay(once, record.seq, record.time_ms);
         }
         self.last = self.last.max(record.seq);
     }
@@ -120,6 +121,7 @@ impl Judge {
                     Outcome::Unchanged { position: self.position(self.last), existed }
                 }
                 Verdict::Held(held) => Outcome::Held(held),
+                Verdict::Repeated(held) => Outcome::Repeated(held),
                 Verdict::Refuse(refusal) => {
                     refused = true;
                     Outcome::Refused(refusal)
@@ -149,7 +151,7 @@ impl Judge {
         while self.undo.len() > mark.0 {
             match self.undo.pop() {
                 Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state.as_ref()),
-                Some(Undo::Key(key, state)) => self.keys.put_back(&key, state),
+                Some(Undo::Key(before)) => self.keys.undo(before),
                 Some(Undo::Last(last)) => self.last = last,
                 None => break,
             }
@@ -201,17 +203,10 @@ impl Judge {
 
     fn publish(&mut self, publish: Publish, time_ms: u64) -> Verdict {
         // A repetition is answered before anything else: the topic may have been closed since.
-        if let Some(item) = &publish.item {
-            let held = self.keys.get(&item.key);
-            let count = held.map_or(0, |state| state.count);
-            if item.index < count
-                && let Some(state) = held
-            {
-                return Verdict::Held(self.held(state));
-            }
-            if item.index > count {
-                return Verdict::Refuse(Refusal::KeyAhead { expected: count, got: item.index });
-            }
+        if let Some(once) = &publish.once
+            && let Some(verdict) = self.repetition(once)
+        {
+            return verdict;
         }
         let state_of = |topic: &TopicName| self.fold.get(topic.as_str());
         for topic in &publish.topics {
@@ -241,9 +236,48 @@ impl Judge {
             event: publish.event,
             retry_ms: publish.retry_ms,
             data: publish.data,
-            item: publish.item,
+            once: publish.once,
         };
         self.append(publish.topics, What::Event(event), time_ms, existed)
+    }
+
+    /// What becomes of an event that was accepted before, or must not come yet; `None`: it is the next one.
+    fn repetition(&mut self, once: &Once) -> Option<Verdict> {
+        let known = self.keys.entry(once);
+        match once {
+            Once::Item(item) => self.repeated_item(item, known.map(Entry::key)),
+            Once::Producer(event) => self.repeated_event(event, known.map(Entry::producer)),
+        }
+    }
+
+    fn repeated_event(&self, event: &Producer, known: Option<ProducerState>) -> Option<Verdict> {
+        let Producer { epoch, seq: got, .. } = *event;
+        let refuse = |refusal| Some(Verdict::Refuse(refusal));
+        let Some(state) = known else {
+            return (got > 0).then_some(Verdict::Refuse(Refusal::ProducerAhead { expected: 0, got }));
+        };
+        let expected = state.seq.saturating_add(1);
+        match epoch.cmp(&state.epoch) {
+            Ordering::Less => refuse(Refusal::StaleEpoch { current: state.epoch, got: epoch }),
+            Ordering::Greater if got > 0 => refuse(Refusal::EpochNotAtZero { epoch, got }),
+            Ordering::Equal if got <= state.seq => {
+                let last = self.position(state.last);
+                Some(Verdict::Repeated(HeldProducer { seq: state.seq, last, got }))
+            }
+            Ordering::Equal if got > expected => refuse(Refusal::ProducerAhead { expected, got }),
+            Ordering::Greater | Ordering::Equal => None,
+        }
+    }
+
+    fn repeated_item(&self, item: &ItemKey, known: Option<KeyState>) -> Option<Verdict> {
+        let expected = known.map_or(0, |state| state.count);
+        match known {
+            Some(state) if item.index < expected => Some(Verdict::Held(self.held(state))),
+            _ if item.index > expected => {
+                Some(Verdict::Refuse(Refusal::KeyAhead { expected, got: item.index }))
+            }
+            _ => None,
+        }
     }
 
     fn configure(&mut self, topic: TopicName, config: TopicConfig, time_ms: u64) -> Verdict {
@@ -281,9 +315,8 @@ impl Judge {
         }
         let record = Record { seq: self.last, time_ms, topics, what };
         self.fold.apply(&record);
-        if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
-            self.undo.push(Undo::Key(Arc::clone(&item.key), self.keys.get(&item.key)));
-            self.keys.accept(item, record.seq, self.time_ms);
+        if let Some(once) = record.event().and_then(|event| event.once.as_ref()) {
+            self.undo.extend(self.keys.accept(once, record.seq, self.time_ms).map(Undo::Key));
         }
         Verdict::Append { record, existed }
     }
@@ -324,6 +357,7 @@ enum Verdict {
     Append { record: Record, existed: bool },
     Unchanged { existed: bool },
     Held(HeldKey),
+    Repeated(HeldProducer),
     Refuse(Refusal),
 }
 

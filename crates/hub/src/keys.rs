@@ -1,19 +1,28 @@
-//! Idempotency keys: how far the body of each key was accepted.
+//! What is remembered of publishes, so that a repetition of one is known: idempotency keys and producers.
 //!
-//! **Invariant:** the state is a fold over the accepted items, so it never lags the data.
+//! A key or producer is remembered by a [`Fingerprint`], not by its text, so each costs the same few bytes. Does
+//! not decide what a repetition is: that is the judge.
+//! **Invariant:** the state is a fold over the accepted events, so it never lags the data.
+//! **Invariant:** what was used last is forgotten last, and nothing is forgotten within the window.
 
-use std::collections::{HashMap, VecDeque};
+mod fingerprint;
+mod table;
+
 use std::sync::Arc;
 
+pub use self::fingerprint::Fingerprint;
+pub(crate) use self::table::Before;
+use self::table::Table;
+pub use self::table::{Entry, Snapshot};
 use crate::position::Seq;
-use crate::record::ItemKey;
+use crate::record::{ItemKey, Once, Producer};
 
 /// For how long repetitions are known; whichever ends first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyWindow {
-    /// Milliseconds since an item of the key was last accepted.
+    /// Milliseconds since an event of the key or producer was last accepted.
     pub age_ms: u64,
-    /// Keys that are remembered at once.
+    /// Keys and producers, together, that are remembered at once.
     pub count: usize,
 }
 
@@ -36,19 +45,35 @@ pub struct KeyState {
     pub time_ms: u64,
 }
 
-/// The remembered keys, oldest use first out.
-#[derive(Clone, Debug)]
+/// What is remembered of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Its present life.
+    pub epoch: u64,
+    /// The number of its last event: all up to here are held.
+    pub seq: u64,
+    /// Where that one stands.
+    pub last: Seq,
+    /// When it was accepted, in milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// The remembered keys and producers, the one that was not used for the longest first out.
+#[derive(Debug)]
 pub struct Keys {
     window: KeyWindow,
-    states: HashMap<Arc<str>, KeyState>,
-    /// In order of use when queued. A key that was used since is queued again when its turn comes.
-    queue: VecDeque<(u64, Arc<str>)>,
+    table: Table,
+    /// The events of one body share a key: its fingerprint is not made again for each.
+    latest: Option<(Arc<str>, Fingerprint)>,
 }
 
 impl Keys {
-    /// No key yet.
+    /// Most bytes that one remembered key or producer takes in memory, the table's growth included.
+    pub const BYTES_EACH: usize = 72;
+
+    /// Nothing is remembered yet.
     pub fn new(window: KeyWindow) -> Self {
-        Self { window, states: HashMap::new(), queue: VecDeque::new() }
+        Self { window, table: Table::default(), latest: None }
     }
 
     /// The window.
@@ -56,90 +81,111 @@ impl Keys {
         self.window
     }
 
+    /// How many keys and producers are remembered.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What is remembered of a key.
-    pub fn get(&self, key: &str) -> Option<KeyState> {
-        self.states.get(key).copied()
+    pub fn key(&self, key: &str) -> Option<KeyState> {
+        self.table.get(Fingerprint::of_key(key)).map(Entry::key)
     }
 
-    /// All keys, in no order: for a checkpoint.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &KeyState)> {
-        self.states.iter()
+    /// What is remembered of a producer.
+    pub fn producer(&self, id: &str) -> Option<ProducerState> {
+        self.table.get(Fingerprint::of_producer(id)).map(Entry::producer)
     }
 
-    /// Puts a remembered key back (a checkpoint). Call it in order of `time_ms`.
-    pub fn restore(&mut self, key: Arc<str>, state: KeyState) {
-        self.queue.push_back((state.time_ms, Arc::clone(&key)));
-        self.states.insert(key, state);
+    /// The same for what an event came with, without making its fingerprint twice.
+    pub(crate) fn entry(&mut self, once: &Once) -> Option<Entry> {
+        let fingerprint = self.fingerprint(once);
+        self.table.get(fingerprint)
     }
 
-    /// An item was accepted at `seq`.
-    pub fn accept(&mut self, item: &ItemKey, seq: Seq, time_ms: u64) {
-        if let Some(state) = self.states.get_mut(&item.key) {
-            // A replay over a checkpoint meets items that are in it already.
-            if item.index >= state.count {
-                *state = KeyState { count: item.index + 1, last: seq, time_ms, ..*state };
+    /// The present state, to be read at leisure while this one goes on: costs a pointer per 512 entries.
+    pub fn snapshot(&self) -> Snapshot {
+        self.table.snapshot()
+    }
+
+    /// Puts an entry of a [`Snapshot`] back. Call it in the order in which that gave them.
+    pub fn restore(&mut self, entry: Entry) {
+        self.table.put(entry);
+    }
+
+    /// Room for so many more: spares the growth while a checkpoint is read.
+    pub fn reserve(&mut self, count: usize) {
+        self.table.reserve(count.min(self.window.count));
+    }
+
+    /// An event was accepted at `seq`. What has to be undone if it could not be written.
+    pub(crate) fn accept(&mut self, once: &Once, seq: Seq, time_ms: u64) -> Option<Before> {
+        let fingerprint = self.fingerprint(once);
+        let known = self.table.get(fingerprint);
+        let values = match once {
+            Once::Item(ItemKey { index, .. }) => {
+                let state = known.map(Entry::key);
+                // A replay over a checkpoint meets items that are in it already.
+                if state.is_some_and(|state| *index < state.count) {
+                    return None;
+                }
+                [index.saturating_add(1), state.map_or(seq, |state| state.first).0, seq.0]
             }
-            return;
-        }
-        let state = KeyState { count: item.index + 1, first: seq, last: seq, time_ms };
-        self.restore(Arc::clone(&item.key), state);
+            Once::Producer(Producer { epoch, seq: number, .. }) => {
+                let state = known.map(Entry::producer);
+                if state.is_some_and(|state| (*epoch, *number) <= (state.epoch, state.seq)) {
+                    return None;
+                }
+                [*epoch, *number, seq.0]
+            }
+        };
+        Some(self.table.put(Entry { fingerprint, values, time_ms }))
+    }
+
+    /// A stored event is met again (a restart): [`Self::accept`] and [`Self::expire`] in one.
+    pub fn replay(&mut self, once: &Once, seq: Seq, time_ms: u64) {
+        self.accept(once, seq, time_ms);
+        self.expire(time_ms);
     }
 
     /// Lets go what is past the window.
     pub fn expire(&mut self, time_ms: u64) {
-        while let Some((queued_ms, key)) = self.queue.front() {
-            let over = self.states.len() > self.window.count;
-            if !over && queued_ms.saturating_add(self.window.age_ms) > time_ms {
+        let KeyWindow { age_ms, count } = self.window;
+        while let Some(used_ms) = self.table.oldest_ms() {
+            if self.table.len() <= count && used_ms.saturating_add(age_ms) > time_ms {
                 break;
             }
-            let used_since =
-                self.states.get(key).filter(|state| state.time_ms > *queued_ms).map(|s| s.time_ms);
-            let Some((_, key)) = self.queue.pop_front() else { break };
-            match used_since {
-                Some(used_ms) => self.queue.push_back((used_ms, key)),
-                None => _ = self.states.remove(&key),
-            }
+            self.table.remove_oldest();
         }
     }
 
-    /// Puts a state back (the judge's undo): `None` removes the key.
-    pub(crate) fn put_back(&mut self, key: &Arc<str>, state: Option<KeyState>) {
-        match state {
-            Some(state) => _ = self.states.insert(Arc::clone(key), state),
-            None => {
-                self.states.remove(key);
-                // Undo goes backwards and nothing expires in between: its place in the queue is the last one.
-                if self.queue.back().is_some_and(|(_, queued)| queued == key) {
-                    self.queue.pop_back();
-                }
-            }
+    /// Takes back what [`Self::accept`] did. Undo goes backwards and nothing expires in between.
+    pub(crate) fn undo(&mut self, before: Before) {
+        self.table.undo(before);
+    }
+
+    fn fingerprint(&mut self, once: &Once) -> Fingerprint {
+        let text = match once {
+            Once::Item(item) => &item.key,
+            Once::Producer(producer) => &producer.id,
+        };
+        let is_producer = matches!(once, Once::Producer(_));
+        if let Some((latest, fingerprint)) = &self.latest
+            && fingerprint.is_producer() == is_producer
+            && (Arc::ptr_eq(latest, text) || latest == text)
+        {
+            return *fingerprint;
         }
+        let fingerprint =
+            if is_producer { Fingerprint::of_producer(text) } else { Fingerprint::of_key(text) };
+        self.latest = Some((Arc::clone(text), fingerprint));
+        fingerprint
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn item(key: &str, index: u64) -> ItemKey {
-        ItemKey { key: key.into(), index }
-    }
-
-    #[test]
-    fn the_window_ends_by_age_of_last_use_and_by_count() {
-        let mut keys = Keys::new(KeyWindow { age_ms: 100, count: 2 });
-        keys.accept(&item("a", 0), Seq(1), 0);
-        keys.accept(&item("b", 0), Seq(2), 10);
-        keys.accept(&item("a", 1), Seq(3), 90);
-        keys.expire(111);
-        assert_eq!(keys.get("b"), None);
-        assert_eq!(keys.get("a"), Some(KeyState { count: 2, first: Seq(1), last: Seq(3), time_ms: 90 }));
-        keys.accept(&item("c", 0), Seq(4), 112);
-        keys.accept(&item("d", 0), Seq(5), 113);
-        keys.expire(113);
-        assert_eq!(keys.get("a"), None, "one over the count: the oldest use goes");
-        assert!(keys.get("c").is_some() && keys.get("d").is_some());
-        keys.expire(u64::MAX);
-        assert_eq!(keys.iter().count(), 0);
-    }
-}
+mod tests;

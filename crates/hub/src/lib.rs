@@ -43,7 +43,7 @@ pub use ids::{ResumePoint, WireId};
 pub use limits::Limits;
 pub use position::{Epoch, Epochs, Position, Seq};
 pub use reader::{ReadEvent, ReadPage, Reader};
-pub use record::{Control, EventBody, ItemKey, Record, Topics, What};
+pub use record::{Control, EventBody, ItemKey, Once, Producer, Record, Topics, What};
 pub use resume::{From, Gap, GapReason, Resume};
 pub use selector::{InvalidSelector, Selector, Selectors};
 pub use stats::Stats;

@@ -13,7 +13,7 @@ use tidings_codec::{EventId, EventName};
 
 use crate::fold::Fold;
 use crate::position::{Epochs, Position, Seq};
-use crate::record::{ItemKey, Record, Topics};
+use crate::record::{Once, Record, Topics};
 use crate::selector::Selectors;
 use crate::topic::{TopicConfig, TopicName};
 
@@ -132,7 +132,7 @@ pub struct Publish {
     /// Not to be stored, whatever the topics declare (a configured pattern says so).
     pub ephemeral: bool,
     /// What makes a repetition known.
-    pub item: Option<ItemKey>,
+    pub once: Option<Once>,
 }
 
 impl Publish {
@@ -152,7 +152,7 @@ impl Publish {
             utf8: std::str::from_utf8(&data).is_ok(),
             data,
             ephemeral: false,
-            item: None,
+            once: None,
         }
     }
 }
@@ -179,6 +179,8 @@ pub enum Outcome {
     },
     /// This item of the key was accepted before; nothing was appended.
     Held(HeldKey),
+    /// This event of the producer was accepted before; nothing was appended.
+    Repeated(HeldProducer),
     /// Not done, and why.
     Refused(Refusal),
     /// Not tried, since an operation before it was refused.
@@ -194,6 +196,24 @@ pub struct HeldKey {
     pub first: Position,
     /// Where the last one stands.
     pub last: Position,
+}
+
+/// What is remembered of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldProducer {
+    /// The number of its last event: all up to here are held.
+    pub seq: u64,
+    /// Where that one stands.
+    pub last: Position,
+    /// The number of the event that was repeated.
+    pub got: u64,
+}
+
+impl HeldProducer {
+    /// Where the repeated event stands, if it is the last one: earlier places are not remembered.
+    pub fn position(&self) -> Option<Position> {
+        (self.got == self.seq).then_some(self.last)
+    }
 }
 
 /// Why an operation was not done.
@@ -226,6 +246,27 @@ pub enum Refusal {
         /// The index that came.
         got: u64,
     },
+    /// The producer lives in a later epoch: whoever sends this was replaced and must stop, or begin a later one.
+    StaleEpoch {
+        /// The present one.
+        current: u64,
+        /// The one that came.
+        got: u64,
+    },
+    /// The first event of a new epoch must be number 0.
+    EpochNotAtZero {
+        /// The new epoch.
+        epoch: u64,
+        /// The number that came.
+        got: u64,
+    },
+    /// Events of a producer must come in order, without a gap; this one is ahead.
+    ProducerAhead {
+        /// The number that would be next; 0 for a producer that is not known, or not any more.
+        expected: u64,
+        /// The number that came.
+        got: u64,
+    },
     /// The event's topics are not all text, or not all binary.
     MixedKinds {
         /// The topic that is not of the first one's kind.
@@ -246,7 +287,7 @@ pub enum Refusal {
     /// No space: nothing was stored; it may work later.
     Full,
     /// The store has failed and takes nothing until it is restarted. Whether this operation was stored shows then;
-    /// a retry under the same idempotency key is safe.
+    /// a retry under the same key, or of the same producer, is safe.
     Failed,
     /// The store is shutting down.
     Stopped,
@@ -415,6 +456,21 @@ impl fmt::Display for Refusal {
             Self::KeyAhead { expected, got } => {
                 write!(f, "item {got} of this idempotency key came before item {expected}")
             }
+            Self::StaleEpoch { current, got } => write!(
+                f,
+                "this producer lives in epoch {current}, not {got}: stop, or begin epoch {} at 0 if this one is the real one",
+                current.saturating_add(1)
+            ),
+            Self::EpochNotAtZero { epoch, got } => {
+                write!(f, "epoch {epoch} of this producer is new and must begin with event 0, not {got}")
+            }
+            Self::ProducerAhead { expected: 0, got } => write!(
+                f,
+                "this producer is not known (any more), and its first event must be 0, not {got}: begin a new epoch"
+            ),
+            Self::ProducerAhead { expected, got } => {
+                write!(f, "event {got} of this producer came before event {expected}: send that one first")
+            }
             Self::MixedKinds { topic } => write!(
                 f,
                 "an event's topics must all be text or all be binary, and {topic} is not of the first one's kind"
@@ -427,7 +483,7 @@ impl fmt::Display for Refusal {
             }
             Self::Full => f.write_str("no space left in the store; nothing was stored, try again later"),
             Self::Failed => {
-                f.write_str("the store has failed and takes no events until the hub is restarted; a retry with the same Idempotency-Key is safe then")
+                f.write_str("the store has failed and takes no events until the hub is restarted; a retry with the same Idempotency-Key, or of the same producer, is safe then")
             }
             Self::Stopped => f.write_str("the hub is shutting down"),
             Self::WithOthers => f.write_str("another event of the same atomic request was refused"),

@@ -55,7 +55,16 @@ pub struct EventBody {
     /// The data: UTF-8 unless `binary`.
     pub data: Bytes,
     /// What makes a repetition of the same publish known.
-    pub item: Option<ItemKey>,
+    pub once: Option<Once>,
+}
+
+/// What makes a repetition of a publish known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Once {
+    /// An idempotency key: of this request.
+    Item(ItemKey),
+    /// A producer that numbers its events: of all its requests.
+    Producer(Producer),
 }
 
 impl EventBody {
@@ -74,6 +83,23 @@ pub struct ItemKey {
     pub key: Arc<str>,
     /// The place of the item in the body, from 0.
     pub index: u64,
+}
+
+/// Event `seq` of a producer. The events of an epoch are accepted in order, 0, 1, 2 …; a producer that has lost
+/// count begins the next epoch, and what it sent in the last one is refused from then on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Producer {
+    /// Its id with its scope (whose it is and where it publishes), at most [`ItemKey::BYTES_MAX`] bytes.
+    pub id: Arc<str>,
+    /// Its present life, at most [`Producer::NUMBER_MAX`].
+    pub epoch: u64,
+    /// The number of the event, from 0, at most [`Producer::NUMBER_MAX`].
+    pub seq: u64,
+}
+
+impl Producer {
+    /// The largest epoch or number: what JavaScript counts exactly.
+    pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 }
 
 impl ItemKey {

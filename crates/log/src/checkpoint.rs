@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use tidings_hub::fold::{Fold, TopicState};
-use tidings_hub::keys::{KeyState, KeyWindow, Keys};
+use tidings_hub::keys::{self, Entry, Fingerprint, KeyWindow, Keys};
 use tidings_hub::{Seq, TopicName};
 
 use crate::disk::{Disk, read_all, replace};
@@ -16,10 +16,12 @@ use crate::frame::{decode_config, encode_config};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::Removal;
 use crate::segment::{CHECKPOINT, file_name};
-use crate::wire::{Input, Output};
+use crate::wire::{Input, Output, index};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TCKP");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Has idempotency keys as texts, and no producers.
+const VERSION_1: u32 = 1;
 
 const CLOSED: u8 = 1;
 const CONFIG: u8 = 2;
@@ -45,7 +47,7 @@ pub(crate) struct Snapshot {
     pub(crate) oldest: Seq,
     pub(crate) reserved_through: Seq,
     pub(crate) fold: Fold,
-    pub(crate) keys: Keys,
+    pub(crate) keys: keys::Snapshot,
     /// History that is to be removed, and that the checkpoint is to know as removed.
     pub(crate) removal: Option<Removal>,
 }
@@ -70,16 +72,11 @@ impl Snapshot {
         for (name, state) in self.fold.iter() {
             encode_topic(name, &state, &mut out);
         }
-        let mut keys: Vec<_> = self.keys.iter().filter(|_| !is_on(Mutant::CheckpointNoKeys)).collect();
-        // They are put back in the order of their last use; the key decides among equals, for the sake of
-        // equal bytes for equal states.
-        keys.sort_unstable_by(|a, b| (a.1.time_ms, a.0).cmp(&(b.1.time_ms, b.0)));
+        let keys = self.keys.clone().take(if is_on(Mutant::CheckpointNoKeys) { 0 } else { usize::MAX });
         out.u64(keys.len() as u64);
-        for (key, state) in keys {
-            out.text16(key);
-            for value in [state.count, state.first.0, state.last.0, state.time_ms] {
-                out.u64(value);
-            }
+        for Entry { fingerprint, values, time_ms } in keys {
+            out.extend_from_slice(&fingerprint.to_bytes());
+            values.into_iter().chain([time_ms]).for_each(|value| out.u64(value));
         }
         let crc = crc32c::crc32c(&out);
         out.u32(crc);
@@ -145,7 +142,7 @@ impl Checkpoint {
             return None;
         }
         let version = input.u32()?;
-        if version != VERSION {
+        if !matches!(version, VERSION_1 | VERSION) {
             return Some((version, None));
         }
         let log_id = input.u64()?;
@@ -159,10 +156,15 @@ impl Checkpoint {
         }
         let fold = Fold::restore(topics, forgotten);
         let mut keys = Keys::new(window);
-        for _ in 0..input.u64()? {
-            let key = Arc::from(input.text16()?);
-            let (count, first, last) = (input.u64()?, Seq(input.u64()?), Seq(input.u64()?));
-            keys.restore(key, KeyState { count, first, last, time_ms: input.u64()? });
+        let count = input.u64()?;
+        keys.reserve(index(count));
+        for _ in 0..count {
+            let fingerprint = match version {
+                VERSION_1 => Fingerprint::of_key(input.text16()?),
+                _ => Fingerprint::from_bytes(input.array()?),
+            };
+            let values = [input.u64()?, input.u64()?, input.u64()?];
+            keys.restore(Entry { fingerprint, values, time_ms: input.u64()? });
         }
         let checkpoint = Self { log_id, through, oldest, reserved_through, fold, keys };
         input.is_empty().then_some((version, Some(checkpoint)))
@@ -171,7 +173,9 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
-    use tidings_hub::{Control, EventBody, ItemKey, Record, Retention, TopicConfig, Topics, What};
+    use tidings_hub::{
+        Control, EventBody, ItemKey, Once, Producer, Record, Retention, TopicConfig, Topics, What,
+    };
 
     use super::*;
 
@@ -192,11 +196,10 @@ mod tests {
         for (seq, (topic, what)) in (1..).zip(whats) {
             let topics: Topics = [TopicName::parse(topic).unwrap()].into_iter().collect();
             fold.apply(&Record { seq: Seq(seq), time_ms: seq, topics, what });
-            keys.accept(
-                &ItemKey { key: format!("k{}", seq / 2).into(), index: seq % 2 },
-                Seq(seq),
-                100 - seq,
-            );
+            let key = ItemKey { key: format!("k{}", seq / 2).into(), index: seq % 2 };
+            let producer = Producer { id: format!("p{}", seq % 2).into(), epoch: 1, seq };
+            keys.replay(&Once::Item(key), Seq(seq), 100 + seq);
+            keys.replay(&Once::Producer(producer), Seq(seq), 100 + seq);
         }
         (fold, keys)
     }
@@ -205,7 +208,7 @@ mod tests {
     fn it_comes_back_and_no_other_bytes_pass() {
         let (fold, keys) = state();
         let (through, oldest, reserved_through) = (Seq(5), Seq(2), Seq(77));
-        let (fold_copy, keys_copy, removal) = (fold.clone(), keys.clone(), None);
+        let (fold_copy, keys_copy, removal) = (fold.clone(), keys.snapshot(), None);
         let snapshot = Snapshot {
             log_id: 3,
             through,
@@ -223,15 +226,35 @@ mod tests {
             (copy.log_id, copy.through, copy.oldest, copy.reserved_through),
             (3, through, oldest, reserved_through)
         );
-        for (key, state) in keys.iter() {
-            assert_eq!(copy.keys.get(key), Some(*state));
-        }
-        assert_eq!(copy.keys.iter().count(), keys.iter().count());
+        assert_eq!(copy.keys.len(), 5);
+        assert!(copy.keys.snapshot().eq(keys.snapshot()));
         for at in 0..bytes.len() {
             assert!(back(&bytes[..at]).is_none());
             let mut odd = bytes.clone();
             odd[at] ^= 32;
             assert!(back(&odd).is_none(), "byte {at}");
         }
+    }
+
+    /// A checkpoint as version 1 wrote it.
+    #[test]
+    fn one_of_version_1_is_read_with_the_texts_of_its_keys() {
+        let mut bytes = Vec::new();
+        bytes.u32(MAGIC);
+        bytes.u32(VERSION_1);
+        // Log, through, oldest, reserved, forgotten; no topics; two keys.
+        [3, 5, 2, 77, 0, 0, 2].into_iter().for_each(|value| bytes.u64(value));
+        for (key, values) in [("scope\0a", [2, 1, 3, 100]), ("scope\0b", [1, 4, 4, 101])] {
+            bytes.text16(key);
+            values.into_iter().for_each(|value| bytes.u64(value));
+        }
+        let crc = crc32c::crc32c(&bytes);
+        bytes.u32(crc);
+        let (version, checkpoint) = Checkpoint::decode(&bytes, KeyWindow::default()).unwrap();
+        let keys = checkpoint.unwrap().keys;
+        assert_eq!((version, keys.len()), (VERSION_1, 2));
+        let a = keys.key("scope\0a").unwrap();
+        assert_eq!((a.count, a.first, a.last, a.time_ms), (2, Seq(1), Seq(3), 100));
+        assert_eq!(keys.key("scope\0b").map(|state| state.last), Some(Seq(4)));
     }
 }

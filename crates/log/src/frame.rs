@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use tidings_codec::{EventId, EventName};
 use tidings_hub::{
-    Control, EventBody, ItemKey, Record, Retention, Seq, TopicConfig, TopicName, Topics, What,
+    Control, EventBody, ItemKey, Once, Producer, Record, Retention, Seq, TopicConfig, TopicName, Topics, What,
 };
 
 use crate::mutants::{Mutant, is_on};
@@ -97,6 +97,7 @@ const ID: u8 = 4;
 const NAME: u8 = 8;
 const RETRY: u8 = 16;
 const ITEM: u8 = 32;
+const PRODUCER: u8 = 64;
 
 const EPHEMERAL: u8 = 1;
 const AGE: u8 = 2;
@@ -142,7 +143,11 @@ fn encode_event(event: &EventBody, out: &mut Vec<u8>) {
         | flag(event.id.is_some(), ID)
         | flag(event.event.is_some(), NAME)
         | flag(event.retry_ms.is_some(), RETRY)
-        | flag(event.item.is_some(), ITEM));
+        | match event.once {
+            None => 0,
+            Some(Once::Item(_)) => ITEM,
+            Some(Once::Producer(_)) => PRODUCER,
+        });
     if let Some(id) = &event.id {
         out.text32(id.as_str());
     }
@@ -152,9 +157,17 @@ fn encode_event(event: &EventBody, out: &mut Vec<u8>) {
     if let Some(retry_ms) = event.retry_ms {
         out.u64(retry_ms);
     }
-    if let Some(item) = &event.item {
-        out.text16(&item.key);
-        out.u64(item.index);
+    match &event.once {
+        None => {}
+        Some(Once::Item(item)) => {
+            out.text16(&item.key);
+            out.u64(item.index);
+        }
+        Some(Once::Producer(producer)) => {
+            out.text16(&producer.id);
+            out.u64(producer.epoch);
+            out.u64(producer.seq);
+        }
     }
     out.extend_from_slice(&event.data);
 }
@@ -247,8 +260,15 @@ fn decode_event(mut input: Input<'_>) -> Option<EventBody> {
     let id = if has(ID) { Some(EventId::parse(input.text32()?).ok()?) } else { None };
     let event = if has(NAME) { Some(EventName::parse(input.text32()?).ok()?) } else { None };
     let retry_ms = if has(RETRY) { Some(input.u64()?) } else { None };
-    let item =
-        if has(ITEM) { Some(ItemKey { key: input.text16()?.into(), index: input.u64()? }) } else { None };
+    let once = match flags & (ITEM | PRODUCER) {
+        0 => None,
+        ITEM => Some(Once::Item(ItemKey { key: input.text16()?.into(), index: input.u64()? })),
+        PRODUCER => {
+            let (id, epoch) = (input.text16()?.into(), input.u64()?);
+            Some(Once::Producer(Producer { id, epoch, seq: input.u64()? }))
+        }
+        _ => return None,
+    };
     Some(EventBody {
         private: has(PRIVATE),
         binary: has(BINARY),
@@ -257,7 +277,7 @@ fn decode_event(mut input: Input<'_>) -> Option<EventBody> {
         event,
         retry_ms,
         data: Bytes::copy_from_slice(input.rest()),
-        item,
+        once,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Submissions on their way through the writer: their size, their parts, and what they are answered when a
 //! batch did not come to be.
 
+use tidings_hub::Once;
 use tidings_hub::ports::{Op, Outcome, Refusal, Submission};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -84,7 +85,10 @@ pub(crate) fn op_bytes(op: &Op) -> usize {
             let texts = [
                 publish.id.as_ref().map_or(0, |id| id.as_str().len()),
                 publish.event.as_ref().map_or(0, |name| name.as_str().len()),
-                publish.item.as_ref().map_or(0, |item| item.key.len()),
+                publish.once.as_ref().map_or(0, |once| match once {
+                    Once::Item(item) => item.key.len(),
+                    Once::Producer(producer) => producer.id.len(),
+                }),
             ];
             let key_fits = texts[2] <= usize::from(u16::MAX);
             if publish.topics.len() > TOPICS_MAX || !key_fits {
@@ -114,7 +118,9 @@ mod tests {
     use tidings_hub::judge::Judge;
     use tidings_hub::keys::{KeyWindow, Keys};
     use tidings_hub::ports::Publish;
-    use tidings_hub::{Epoch, Epochs, EventId, EventName, ItemKey, Retention, Seq, TopicConfig, TopicName};
+    use tidings_hub::{
+        Epoch, Epochs, EventId, EventName, ItemKey, Producer, Retention, Seq, TopicConfig, TopicName,
+    };
 
     use super::*;
     use crate::frame::encode_record;
@@ -128,14 +134,17 @@ mod tests {
             id: EventId::parse("id").ok(),
             event: EventName::parse("named").ok(),
             retry_ms: Some(5),
-            item: Some(ItemKey { key: "key".into(), index: 0 }),
+            once: Some(Once::Item(ItemKey { key: "key".into(), index: 0 })),
             ..bare.clone()
         };
+        let producer = Producer { id: "id".into(), epoch: 1, seq: 0 };
+        let numbered = Publish { once: Some(Once::Producer(producer)), ..full.clone() };
         let retention = Retention { age_ms: Some(1), bytes: Some(2), count: Some(3), keep_last: true };
         let config = TopicConfig { retention, ..TopicConfig::default() };
         let ops = [
             Op::Publish(bare),
             Op::Publish(full),
+            Op::Publish(numbered),
             Op::Configure { topic: name("t"), config },
             Op::Trim { topic: name("a"), through: Seq(1) },
             Op::Close { topic: name("a") },

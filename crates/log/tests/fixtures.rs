@@ -15,7 +15,7 @@ use bytes::Bytes;
 use common::*;
 use tidings_codec::{EventId, EventName};
 use tidings_hub::ports::{Log, Op, Outcome, Publish};
-use tidings_hub::{Record, Retention, Seq, TopicConfig};
+use tidings_hub::{Once, Producer, Record, Retention, Seq, TopicConfig};
 use tidings_log::{LogConfig, RealDisk};
 use tidings_testkit::disk::SimDisk;
 
@@ -81,15 +81,21 @@ fn line(record: &Record) -> String {
     let body = record.event().unwrap();
     let marks = [(body.private, " private"), (body.binary, " binary")];
     let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect();
+    let once = match &body.once {
+        None => "item=None".into(),
+        Some(Once::Item(item)) => format!("item={:?}", Some((item.key.as_ref(), item.index))),
+        Some(Once::Producer(Producer { id, epoch, seq })) => {
+            format!("producer={:?}", (id.as_ref(), epoch, seq))
+        }
+    };
     format!(
-        "{} {} {}{marks} id={:?} event={:?} retry={:?} item={:?} data={:?}",
+        "{} {} {}{marks} id={:?} event={:?} retry={:?} {once} data={:?}",
         record.seq.0,
         record.time_ms,
         names.join(","),
         body.id.as_ref().map(EventId::as_str),
         body.event.as_ref().map(EventName::as_str),
         body.retry_ms,
-        body.item.as_ref().map(|item| (item.key.as_ref(), item.index)),
         body.data,
     )
 }

@@ -13,6 +13,11 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 use tidings_hub::ports::Refusal;
 
+/// The epoch of a producer: of a request, and in its refusal the present one.
+pub(crate) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
+const PRODUCER_EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
+const PRODUCER_RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
+
 /// A kind of problem: what `type`, `status` and `title` of a document are.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
@@ -52,6 +57,8 @@ kinds! {
     TOO_MANY_SELECTORS = 400 "too-many-selectors" "Too many selectors";
     /// More topics than one request may look up.
     TOO_MANY_TOPICS = 400 "too-many-topics" "Too many topics";
+    /// The first event of a producer's new epoch was not number 0.
+    EPOCH_NOT_AT_ZERO = 400 "epoch-not-at-zero" "A new epoch must begin at 0";
     /// The body broke off or was malformed on its way.
     BODY_BROKEN = 400 "body-broken" "The body could not be read";
     /// The publisher fell silent for longer than is allowed.
@@ -62,6 +69,8 @@ kinds! {
     FORBIDDEN = 403 "forbidden" "The key does not grant this";
     /// A page of a foreign origin tried to write.
     FOREIGN_ORIGIN = 403 "foreign-origin" "The origin is foreign";
+    /// The producer lives in a later epoch.
+    STALE_EPOCH = 403 "stale-epoch" "The producer was replaced";
     /// There is nothing at this path.
     NOT_FOUND = 404 "not-found" "Nothing is here";
     /// The path does not take this method.
@@ -74,6 +83,8 @@ kinds! {
     CONTENT_TYPE_CONFLICT = 409 "content-type-conflict" "The content type cannot change";
     /// Items of an idempotency key came out of order.
     KEY_OUT_OF_ORDER = 409 "key-out-of-order" "An item of the key came too early";
+    /// The events of a producer came out of order, or it is not known any more.
+    PRODUCER_OUT_OF_ORDER = 409 "producer-out-of-order" "An event of the producer came too early";
     /// Another event of the same atomic request was refused.
     REFUSED_WITH_OTHERS = 409 "refused-with-others" "Another event of the request was refused";
     /// One event is larger than allowed.
@@ -232,6 +243,18 @@ impl From<Refusal> for Problem {
             Refusal::KeyAhead { expected, got } => {
                 Self::new(&KEY_OUT_OF_ORDER, detail).with("expected", expected).with("got", got)
             }
+            Refusal::StaleEpoch { current, got } => Self::new(&STALE_EPOCH, detail)
+                .with("current", current)
+                .with("got", got)
+                .header(PRODUCER_EPOCH, HeaderValue::from(current)),
+            Refusal::EpochNotAtZero { epoch, got } => {
+                Self::new(&EPOCH_NOT_AT_ZERO, detail).with("epoch", epoch).with("got", got)
+            }
+            Refusal::ProducerAhead { expected, got } => Self::new(&PRODUCER_OUT_OF_ORDER, detail)
+                .with("expected", expected)
+                .with("got", got)
+                .header(PRODUCER_EXPECTED_SEQ, HeaderValue::from(expected))
+                .header(PRODUCER_RECEIVED_SEQ, HeaderValue::from(got)),
             Refusal::TooLarge { limit_bytes } => {
                 Self::new(&TOO_LARGE, detail).with("limit_bytes", limit_bytes)
             }

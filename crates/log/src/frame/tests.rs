@@ -15,13 +15,16 @@ fn records() -> Vec<Record> {
         event: Some(EventName::parse("named").unwrap()),
         retry_ms: Some(u64::MAX),
         data: Bytes::from_static(&[0, 255, 10, 13]),
-        item: Some(ItemKey { key: "scope\0key".into(), index: 7 }),
+        once: Some(Once::Item(ItemKey { key: "scope\0key".into(), index: 7 })),
     };
+    let producer = Producer { id: "scope\0id".into(), epoch: 3, seq: Producer::NUMBER_MAX };
+    let numbered = EventBody { once: Some(Once::Producer(producer)), ..full.clone() };
     let limits = Retention { age_ms: Some(1), bytes: None, count: Some(3), keep_last: true };
     let config = TopicConfig { content_type: "image/png".into(), retention: limits, ephemeral: true };
     let whats = [
         What::Event(EventBody::default()),
         What::Event(full),
+        What::Event(numbered),
         What::Control(Control::Configure(config)),
         What::Control(Control::Configure(TopicConfig::default())),
         What::Control(Control::Close),

@@ -112,8 +112,8 @@ impl State {
         if is_on(Mutant::ReplayNoKeys) {
             return;
         }
-        if let Some(item) = record.event().and_then(|event| event.item.as_ref()) {
-            self.keys.accept(item, record.seq, record.time_ms);
+        if let Some(once) = record.event().and_then(|event| event.once.as_ref()) {
+            self.keys.replay(once, record.seq, record.time_ms);
         }
     }
 }

@@ -129,7 +129,7 @@ impl Writer {
             oldest: shared.bounds.lock().oldest,
             reserved_through: self.reserved,
             fold: self.judge.fold().clone(),
-            keys: self.judge.keys().clone(),
+            keys: self.judge.keys().snapshot(),
             removal,
         };
         // Refused only by a keeper that panicked, and told so.

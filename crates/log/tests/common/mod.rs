@@ -14,7 +14,9 @@ use tidings_hub::ports::{
     Batch, Clock, Health, Log, LogError, Op, Outcome, Page, Publish, Refusal, SeqRange, Sink, Submission,
     Want,
 };
-use tidings_hub::{ItemKey, Record, Selector, Selectors, Seq, TopicConfig, TopicName, Topics};
+use tidings_hub::{
+    ItemKey, Once, Producer, Record, Selector, Selectors, Seq, TopicConfig, TopicName, Topics,
+};
 use tidings_log::{Disk, EmbeddedLog, LogConfig, OpenError, Pump};
 
 pub struct TestClock {
@@ -225,7 +227,7 @@ pub fn event(topics: &[&str], data: &str) -> Publish {
         data: Bytes::copy_from_slice(data.as_bytes()),
         utf8: true,
         ephemeral: false,
-        item: None,
+        once: None,
     }
 }
 
@@ -234,7 +236,13 @@ pub fn publish(topic: &str, data: &str) -> Op {
 }
 
 pub fn keyed(topic: &str, data: &str, key: &str, index: u64) -> Op {
-    Op::Publish(Publish { item: Some(ItemKey { key: key.into(), index }), ..event(&[topic], data) })
+    let once = Some(Once::Item(ItemKey { key: key.into(), index }));
+    Op::Publish(Publish { once, ..event(&[topic], data) })
+}
+
+pub fn numbered(topic: &str, data: &str, id: &str, epoch: u64, seq: u64) -> Op {
+    let once = Some(Once::Producer(Producer { id: id.into(), epoch, seq }));
+    Op::Publish(Publish { once, ..event(&[topic], data) })
 }
 
 pub fn ephemeral(topic: &str, data: &str) -> Op {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use tidings_hub::ports::{Durability, Health, Log, Op, Outcome, Refusal, SeqRange, Submission};
-use tidings_hub::{ItemKey, Record, Seq};
+use tidings_hub::{ItemKey, Once, Record, Seq};
 use tidings_log::{LogConfig, OpenError};
 use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
 
@@ -308,8 +308,8 @@ impl World {
     fn check_keys(&mut self) -> Result<(), String> {
         let Some(log) = &mut self.log else { return Ok(()) };
         for (key, count) in self.model.keys.clone() {
-            let item = Some(ItemKey { key: key.as_str().into(), index: count - 1 });
-            let publish = tidings_hub::ports::Publish { item, ..event(&["a"], "again") };
+            let once = Some(Once::Item(ItemKey { key: key.as_str().into(), index: count - 1 }));
+            let publish = tidings_hub::ports::Publish { once, ..event(&["a"], "again") };
             match log.one(Op::Publish(publish)) {
                 Outcome::Held(held) if held.count >= count => {}
                 Outcome::Refused(Refusal::Failed | Refusal::Full) => return Ok(()),
@@ -364,6 +364,7 @@ impl World {
                     }
                 }
                 Outcome::Held(held) => self.model.hold(deed, held.count),
+                Outcome::Repeated(held) => return Err(format!("nobody numbered anything: {held:?}")),
                 Outcome::Unchanged { .. }
                 | Outcome::Skipped
                 | Outcome::Refused(Refusal::Full | Refusal::WithOthers | Refusal::KeyAhead { .. }) => {}
@@ -427,9 +428,10 @@ impl World {
 fn op(deed: &Deed) -> Op {
     match deed {
         Deed::Event { topics, data, key, ephemeral } => {
-            let item = key.as_ref().map(|(key, index)| ItemKey { key: key.as_str().into(), index: *index });
+            let item = |(key, index): &(String, u64)| ItemKey { key: key.as_str().into(), index: *index };
+            let once = key.as_ref().map(item).map(Once::Item);
             let publish = event(topics, data);
-            Op::Publish(tidings_hub::ports::Publish { item, ephemeral: *ephemeral, ..publish })
+            Op::Publish(tidings_hub::ports::Publish { once, ephemeral: *ephemeral, ..publish })
         }
         Deed::Close(name) => Op::Close { topic: topic(name) },
         Deed::Delete(name) => Op::Delete { topic: topic(name) },

@@ -17,10 +17,13 @@ use crate::problem::{self, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Tidings-Resume, Tidings-Position, Tidings-Id, Tidings-Closed, Tidings-Content-Type, Retry-After",
+    "Tidings-Resume, Tidings-Position, Tidings-Id, Tidings-Closed, Tidings-Content-Type, Retry-After, \
+     Producer-Epoch, Producer-Expected-Seq, Producer-Received-Seq",
 );
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("Last-Event-ID, Content-Type, Authorization, Idempotency-Key, Cache-Control");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Last-Event-ID, Content-Type, Authorization, Idempotency-Key, Producer-Id, Producer-Epoch, Producer-Seq, \
+         Cache-Control",
+);
 
 /// An origin as `Origin` names it.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod history;
+mod producers;
 mod publish;
 mod store;
 mod stream_in;

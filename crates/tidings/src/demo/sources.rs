@@ -135,7 +135,7 @@ async fn publish(hub: &Hub, topic: &str, event: Option<&'static str>, data: Stri
         data: data.into(),
         utf8: true,
         ephemeral: false,
-        item: None,
+        once: None,
     };
     match hub.publish(event).await {
         Ok(_) => true,

@@ -141,9 +141,9 @@ settings! {
         memory_bytes: Bytes = "64MiB" in MIB to TIB,
             "How much history is kept with `durability = memory`.";
         idempotency_age: Millis = "24h" in SECOND to YEARS,
-            "For how long a repeated Idempotency-Key is known after it was last used.";
+            "For how long a repeated Idempotency-Key or producer is known after it was last used.";
         idempotency_keys: usize = "1000000" in 1 to MANY,
-            "How many of them are known at once; the oldest is forgotten first.";
+            "How many of them are known at once, at 72 bytes of memory each; what was not used for the longest is forgotten first.";
         ephemeral: SelectorList = "",
             "Topics whose events are never stored, only delivered to whoever listens.";
         on_damage: OnDamage = "refuse",

@@ -204,7 +204,7 @@ impl World {
             data: Bytes::copy_from_slice(data.as_bytes()),
             utf8: true,
             ephemeral: false,
-            item: None,
+            once: None,
         };
         change(&mut publish);
         now(self.hub.publish(publish)).unwrap().seq

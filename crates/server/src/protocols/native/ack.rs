@@ -20,7 +20,9 @@ pub(super) struct Tally {
     held: u64,
     /// Delivered and kept nowhere.
     unstored: u64,
-    first: Option<Place>,
+    /// Of the first item; the inner `None`: it came earlier, and its place is not remembered.
+    first: Option<Option<Place>>,
+    /// The same of the last one so far.
     last: Option<Place>,
 }
 
@@ -60,17 +62,23 @@ impl Tally {
             match outcome {
                 Outcome::Committed { position, stored, .. } => {
                     self.unstored += u64::from(!stored);
-                    self.first.get_or_insert_with(|| Place { position, id: id.clone() });
+                    self.first.get_or_insert_with(|| Some(Place { position, id: id.clone() }));
                     self.last = Some(Place { position, id });
                 }
                 // No publish is answered like this.
                 Outcome::Unchanged { .. } => {}
                 Outcome::Held(key) => {
                     self.held += 1;
-                    self.first.get_or_insert_with(|| Place { position: key.first, id: id.clone() });
+                    self.first.get_or_insert_with(|| Some(Place { position: key.first, id: id.clone() }));
                     // Only the last item that the key holds is known to stand there.
                     let id = id.filter(|_| self.count + 1 == key.count);
                     self.last = Some(Place { position: key.last, id });
+                }
+                Outcome::Repeated(producer) => {
+                    self.held += 1;
+                    let place = producer.position().map(|position| Place { position, id });
+                    self.first.get_or_insert_with(|| place.clone());
+                    self.last = place;
                 }
                 Outcome::Refused(refusal) => return Err(refusal.into()),
                 Outcome::Skipped => return Err(internal("an event was skipped and none was refused")),
@@ -91,27 +99,27 @@ impl Tally {
     }
 
     /// The answer to a request that was accepted whole.
-    pub(super) fn answer(&self, app: &App, with_key: bool, discarded: bool) -> Response {
+    pub(super) fn answer(&self, app: &App, is_known: bool, discarded: bool) -> Response {
         let window = app.config.key_window;
         let kept_nowhere = self.count > 0 && self.unstored == self.count;
         let durability = if kept_nowhere { "none" } else { app.hub.bounds().durability.as_str() };
         json(
             StatusCode::OK,
             &Ack {
-                first_id: self.first.as_ref().map(Place::wire_id),
+                first_id: self.first.iter().flatten().next().map(Place::wire_id),
                 last_id: self.last.as_ref().map(Place::wire_id),
                 count: self.count,
                 held: self.held,
                 durability,
-                idempotency: with_key.then_some(Window { age_ms: window.age_ms, keys: window.count }),
+                idempotency: is_known.then_some(Window { age_ms: window.age_ms, keys: window.count }),
                 discarded: discarded.then_some(true),
             },
         )
     }
 
     /// The same for a single event, whose id is a header too.
-    pub(super) fn answer_one(&self, app: &App, with_key: bool) -> Response {
-        let mut response = self.answer(app, with_key, false);
+    pub(super) fn answer_one(&self, app: &App, is_known: bool) -> Response {
+        let mut response = self.answer(app, is_known, false);
         let value = self.last.as_ref().and_then(|place| {
             // A publisher's id may have characters that no header can carry; the position is enough to resume.
             let whole = HeaderValue::from_maybe_shared(bytes::Bytes::from(place.wire_id()));
@@ -138,7 +146,7 @@ struct Ack {
     discarded: Option<bool>,
 }
 
-/// For how long a repetition under the same key is known; whichever ends first.
+/// For how long a repetition of the key or producer is known; whichever ends first. `keys` counts producers too.
 #[derive(Serialize)]
 struct Window {
     age_ms: u64,

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
-use tidings_hub::ItemKey;
 use tidings_hub::ports::{Op, Outcome, Publish, Refusal, Submission};
 
 use super::ack::{Sent, Tally};
 use super::ingest::ingest;
 use super::items::{Ending, Items, RoutedLines};
 use super::params::Query;
-use super::{body, key};
+use super::{body, once};
 use crate::app::App;
 use crate::gate::Access;
 use crate::problem::Problem;
@@ -32,12 +31,12 @@ pub(super) async fn publish(
     // The topics stand in the body: who may publish nowhere must not make the hub hold it.
     access.may_publish_anything()?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
-    let key = key::of_request(&parts.headers, access, "events")?;
+    let series = once::of_request(&parts.headers, access, "events")?;
     let event_bytes_max = app.hub.limits().event_bytes_max;
     let lines = RoutedLines::new(access.clone(), event_bytes_max);
     let mut items = Items::Routed(lines);
     if !query.flag("atomic")? {
-        return ingest(app, items, key, body).await;
+        return ingest(app, items, series, body).await;
     }
     let body = body::whole(app, body, app.config.body_bytes_max, body::too_large).await?;
     let (mut ops, mut sent) = (Vec::new(), Sent::default());
@@ -46,7 +45,7 @@ pub(super) async fn publish(
         let next = next(&mut items, &mut rest).map_err(|problem| problem.with("item", ops.len()))?;
         let Some(mut item) = next else { break };
         let index = u64::try_from(ops.len()).unwrap_or(u64::MAX);
-        item.item = key.as_ref().map(|key| ItemKey { key: Arc::clone(key), index });
+        item.once = series.as_ref().map(|series| series.item(index)).transpose()?;
         sent.note(&item);
         ops.push(Op::Publish(item));
     }
@@ -58,7 +57,7 @@ pub(super) async fn publish(
         check_all(&outcomes)?;
         tally.take(sent, outcomes)?;
     }
-    Ok(tally.answer(app, key.is_some(), false))
+    Ok(tally.answer(app, series.is_some(), false))
 }
 
 /// The next item, the one of the last line included.

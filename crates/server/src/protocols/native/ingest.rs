@@ -13,13 +13,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Buf as _, Bytes};
-use tidings_hub::ItemKey;
 use tidings_hub::ports::{BoxFuture, Op, Outcome, Publish, Submission};
 use tokio::sync::oneshot;
 
 use super::ack::{Sent, Tally, internal};
 use super::body;
 use super::items::{Ending, Items};
+use super::once::Series;
 use crate::app::App;
 use crate::problem::{self, Problem};
 
@@ -39,14 +39,14 @@ const BATCH_ITEMS_MAX: usize = 4_096;
 pub(super) async fn ingest(
     app: &Arc<App>,
     items: Items,
-    key: Option<Arc<str>>,
+    series: Option<Series>,
     body: Body,
 ) -> Result<Response, Problem> {
     let (answer, answered) = oneshot::channel();
     let ingest = Ingest {
         app: Arc::clone(app),
         items,
-        key,
+        series,
         arrived: Bytes::new(),
         batch: Batch::default(),
         under_way: None,
@@ -60,7 +60,7 @@ pub(super) async fn ingest(
 struct Ingest {
     app: Arc<App>,
     items: Items,
-    key: Option<Arc<str>>,
+    series: Option<Series>,
     /// What has arrived and is not yet decoded.
     arrived: Bytes,
     /// What is decoded and not yet submitted.
@@ -96,7 +96,7 @@ impl Ingest {
     async fn run(mut self, body: Body, answer: oneshot::Sender<Answer>) {
         let result = self.read(body, &answer).await;
         let told = match result {
-            Ok(discarded) => Ok(self.tally.answer(&self.app, self.key.is_some(), discarded)),
+            Ok(discarded) => Ok(self.tally.answer(&self.app, self.series.is_some(), discarded)),
             Err(problem) => Err(self.tally.stopped(problem)),
         };
         // Nobody may be there any more to hear it.
@@ -162,7 +162,7 @@ impl Ingest {
     async fn finish(&mut self) -> Result<bool, Problem> {
         let ending = self.items.finish();
         if let Ok(Ending::Whole(Some(last))) = ending {
-            self.push(last);
+            self.push(last)?;
             self.flush().await?;
             return Ok(false);
         }
@@ -178,18 +178,19 @@ impl Ingest {
             let left_bytes = rest.len();
             self.arrived.advance(self.arrived.len() - left_bytes);
             if let Some(item) = item? {
-                self.push(item);
+                self.push(item)?;
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, mut item: Publish) {
-        item.item = self.key.as_ref().map(|key| ItemKey { key: Arc::clone(key), index: self.decoded });
+    fn push(&mut self, mut item: Publish) -> Result<(), Problem> {
+        item.once = self.series.as_ref().map(|series| series.item(self.decoded)).transpose()?;
         self.decoded += 1;
         self.batch.bytes += item.data.len();
         self.batch.sent.note(&item);
         self.batch.ops.push(Op::Publish(item));
+        Ok(())
     }
 
     /// Sends the batch on its way, if there is anything in it.

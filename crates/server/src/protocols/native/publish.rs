@@ -6,14 +6,13 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, request::Parts};
-use tidings_hub::ItemKey;
 use tidings_hub::ports::{Op, Submission};
 
 use super::ack::{Sent, Tally};
 use super::ingest::ingest;
 use super::items::{self, Common, Items, JsonLines, SseBlocks};
 use super::params::{self, Query};
-use super::{body, key, path};
+use super::{body, once, path};
 use crate::app::App;
 use crate::gate::Access;
 use crate::problem::Problem;
@@ -44,7 +43,7 @@ pub(super) async fn publish(
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let topic = path::topic(parts.uri.path(), &query)?;
     access.may_publish(&topic)?;
-    let key = key::of_request(&parts.headers, access, &format!("topics/{topic}"))?;
+    let series = once::of_request(&parts.headers, access, &format!("topics/{topic}"))?;
     let kind = kind(&parts.headers);
     let id = query.id()?;
     if id.is_some() && kind != Kind::One {
@@ -59,8 +58,8 @@ pub(super) async fn publish(
         event_bytes_max: app.hub.limits().event_bytes_max,
     };
     match kind {
-        Kind::Blocks => return ingest(app, Items::Sse(Box::new(SseBlocks::new(common))), key, body).await,
-        Kind::Lines => return ingest(app, Items::Json(JsonLines::new(common)), key, body).await,
+        Kind::Blocks => return ingest(app, Items::Sse(Box::new(SseBlocks::new(common))), series, body).await,
+        Kind::Lines => return ingest(app, Items::Json(JsonLines::new(common)), series, body).await,
         Kind::One => {}
     }
     let limit_bytes = common.event_bytes_max;
@@ -68,13 +67,12 @@ pub(super) async fn publish(
     let utf8 = std::str::from_utf8(&data).is_ok();
     let mut event = common.publish(data, utf8);
     event.id = id;
-    let with_key = key.is_some();
-    event.item = key.map(|key| ItemKey { key, index: 0 });
+    event.once = series.as_ref().map(|series| series.item(0)).transpose()?;
     let (mut tally, mut sent) = (Tally::default(), Sent::default());
     sent.note(&event);
     let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
     tally.take(sent, app.hub.submit(submission).await)?;
-    Ok(tally.answer_one(app, with_key))
+    Ok(tally.answer_one(app, series.is_some()))
 }
 
 fn kind(headers: &HeaderMap) -> Kind {

@@ -121,7 +121,7 @@ async fn one(app: &App, op: Op) -> Result<Done, Problem> {
             Ok(Done { position, existed })
         }
         Some(Outcome::Refused(refusal)) => Err(refusal.into()),
-        Some(Outcome::Held(_) | Outcome::Skipped) | None => {
+        Some(Outcome::Held(_) | Outcome::Repeated(_) | Outcome::Skipped) | None => {
             Err(internal("the log gave no answer to the operation"))
         }
     }

@@ -86,7 +86,7 @@ impl Common {
             utf8,
             // The hub knows which topics are never stored.
             ephemeral: false,
-            item: None,
+            once: None,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Rules {
             retry_ms: written.retry,
             data,
             utf8: true,
-            item: None,
+            once: None,
         })
     }
 
