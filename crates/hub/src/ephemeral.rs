@@ -31,7 +31,7 @@ impl Ephemeral {
                 // What was missed while it was not stored stays missed.
                 Control::Configure(_) => {}
                 Control::Delete => _ = self.declared.remove(topic.as_str()),
-                Control::Close | Control::Trim { .. } => {}
+                Control::Close | Control::Trim { .. } | Control::Lost => {}
             }
         }
     }

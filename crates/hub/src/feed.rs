@@ -19,7 +19,7 @@ use crate::hub::Inner;
 use crate::ports::{BoxFuture, LogError, Page, SeqRange, Want};
 use crate::position::{Position, Seq};
 use crate::record::{Record, Topics};
-use crate::resume::{self, Gap, Told};
+use crate::resume::{self, Gap, GapReason, Told};
 use crate::selector::Selectors;
 use crate::shard::{SubscriberKey, THREAD_PLACES_MAX};
 use crate::visible::Visible;
@@ -207,7 +207,14 @@ impl Feed {
             return Poll::Ready(Ok(Step::Gap(gap)));
         }
         if self.through < visible.hot.base() {
-            let range = SeqRange { first: self.through.next(), last: visible.hot.base() };
+            let mut range = SeqRange { first: self.through.next(), last: visible.hot.base() };
+            if let Some(lost) = visible.lost_past(self.through) {
+                if lost.first > range.first {
+                    range.last = range.last.min(lost.first.prev());
+                } else if visit.unfinished().is_none() {
+                    return Poll::Ready(Ok(Step::Gap(self.pass_lost(&visible, lost.last))));
+                }
+            }
             drop(visible);
             let want = Want::Topics(Arc::clone(self.filter.selectors()));
             return self.poll_cold(cx, visit, want, range);
@@ -370,7 +377,15 @@ impl Feed {
         let asked = visible.epochs.position(self.through);
         // What nobody has any more need not be looked for.
         self.through = self.through.max(visible.oldest.prev());
-        Some(resume::gap_while_reading(visible.epochs.position(self.through), asked))
+        Some(resume::gap_while_reading(GapReason::Trimmed, visible.epochs.position(self.through), asked))
+    }
+
+    /// Goes behind places that were lost by damage, and tells so.
+    fn pass_lost(&mut self, visible: &Visible, last: Seq) -> Gap {
+        self.hub.counters.gap();
+        let asked = visible.epochs.position(self.through);
+        self.through = last;
+        resume::gap_while_reading(GapReason::Lost, visible.epochs.position(last), asked)
     }
 
     fn poll_lasts(&mut self, cx: &mut Context<'_>, visit: &mut dyn Visit) -> Poll<Result<Step, FeedError>> {

@@ -193,6 +193,8 @@ impl Fold {
                     self.trimmed_max = self.trimmed_max.max(trimmed);
                 }
                 What::Control(Control::Trim { through }) => self.lose(topic, *through),
+                // It names no topic.
+                What::Control(Control::Lost) => {}
             }
         }
     }

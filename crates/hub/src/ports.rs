@@ -320,6 +320,8 @@ pub struct Snapshot {
     pub bounds: Bounds,
     /// The fold over all records up to `bounds.head`.
     pub fold: Fold,
+    /// Places whose records the store lost by damage, ascending, none past the head: whoever passes one is told.
+    pub lost: Arc<[SeqRange]>,
 }
 
 /// What the log spans.

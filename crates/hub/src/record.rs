@@ -121,6 +121,9 @@ pub enum Control {
         /// The last place that is gone.
         through: Seq,
     },
+    /// What stood here, up to this place, was damaged and is lost. It has no topics: which ones had something there
+    /// nobody knows.
+    Lost,
 }
 
 impl Record {

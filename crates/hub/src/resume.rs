@@ -6,6 +6,7 @@ use crate::filter::Filter;
 use crate::fold::{Fold, TopicState};
 use crate::hot::HotLog;
 use crate::ids::ResumePoint;
+use crate::ports::SeqRange;
 use crate::position::{Epochs, Position, Seq};
 use crate::selector::Selectors;
 use crate::topic::TopicName;
@@ -69,6 +70,8 @@ pub enum GapReason {
     Future,
     /// The position belongs to a life of the log that ended before it.
     Epoch,
+    /// Damaged in the store, and written off by whoever repaired it.
+    Lost,
 }
 
 /// A beginning.
@@ -100,6 +103,8 @@ pub(crate) struct Span<'a> {
     pub(crate) epochs: &'a Epochs,
     pub(crate) fold: &'a Fold,
     pub(crate) hot: &'a HotLog,
+    /// Places whose records were lost by damage.
+    pub(crate) lost: &'a [SeqRange],
     /// Events up to here that were never stored may be gone, for the topics asked for.
     pub(crate) ephemeral_lost: Seq,
 }
@@ -133,8 +138,17 @@ pub(crate) fn start(
             at(beginning, Resume::Exact)
         }
         From::Last => {
-            let lasts = lasts(filter, grant, span, last_topics_max)?;
-            Start { lasts, ..at(span.head, Resume::Exact) }
+            let mut lasts = lasts(filter, grant, span, last_topics_max)?;
+            let all = lasts.len();
+            lasts.retain(|place| !span.lost.iter().any(|r| (r.first..=r.last).contains(place)));
+            if lasts.len() == all {
+                Start { lasts, ..at(span.head, Resume::Exact) }
+            } else {
+                // The stream begins before the first of those that are left.
+                let before = lasts.front().map_or(span.head, |first| first.prev());
+                let gap = gap(before, GapReason::Lost, "last");
+                Start { lasts, through: span.head, ..gap }
+            }
         }
         From::After(ResumePoint::Foreign(asked)) => gap(span.head, GapReason::Foreign, asked),
         From::After(ResumePoint::Position(position)) => {
@@ -226,6 +240,6 @@ pub(crate) fn is_over(filter: &Filter, fold: &Fold, hot: &HotLog, through: Seq) 
 }
 
 /// Where a told gap goes on.
-pub(crate) fn gap_while_reading(position: Position, asked: Position) -> Gap {
-    Gap { reason: GapReason::Trimmed, asked: asked.to_string().into(), resumes_after: position.to_string() }
+pub(crate) fn gap_while_reading(reason: GapReason, position: Position, asked: Position) -> Gap {
+    Gap { reason, asked: asked.to_string().into(), resumes_after: position.to_string() }
 }

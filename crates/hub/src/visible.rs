@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::fold::Fold;
 use crate::hot::HotLog;
 use crate::hub::Inner;
-use crate::ports::{Batch, Bounds, Health, Sink, Snapshot};
+use crate::ports::{Batch, Bounds, Health, SeqRange, Sink, Snapshot};
 use crate::position::{Epochs, Seq};
 use crate::record::What;
 use crate::resume::Span;
@@ -21,6 +21,8 @@ pub(crate) struct Visible {
     pub(crate) hot: HotLog,
     pub(crate) fold: Fold,
     pub(crate) oldest: Seq,
+    /// What the store lost by damage before this hub opened.
+    pub(crate) lost: Arc<[SeqRange]>,
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) ephemeral: Ephemeral,
 }
@@ -28,11 +30,11 @@ pub(crate) struct Visible {
 impl Visible {
     /// What is visible when a hub opens: the state of the topics, and nothing in memory yet.
     pub(crate) fn new(snapshot: Snapshot, hot_log_bytes: usize) -> Self {
-        let Snapshot { bounds: Bounds { oldest, head, epochs, .. }, fold } = snapshot;
+        let Snapshot { bounds: Bounds { oldest, head, epochs, .. }, fold, lost } = snapshot;
         let declared = fold.iter().filter(|(_, state)| state.is_ephemeral());
         // Each was a name before it came into the fold.
         let ephemeral = Ephemeral::new(declared.filter_map(|(name, _)| TopicName::parse(name).ok()), head);
-        Self { hot: HotLog::new(head, hot_log_bytes), fold, oldest, epochs, ephemeral }
+        Self { hot: HotLog::new(head, hot_log_bytes), fold, oldest, lost, epochs, ephemeral }
     }
 
     pub(crate) fn span<'a>(&'a self, filter: &Filter, patterns: &Selectors) -> Span<'a> {
@@ -42,8 +44,15 @@ impl Visible {
             epochs: &self.epochs,
             fold: &self.fold,
             hot: &self.hot,
+            lost: &self.lost,
             ephemeral_lost: self.ephemeral.lost_through(filter.selectors(), patterns),
         }
+    }
+
+    /// The first loss by damage that ends past a place.
+    pub(crate) fn lost_past(&self, through: Seq) -> Option<SeqRange> {
+        let at = self.lost.partition_point(|range| range.last <= through);
+        self.lost.get(at).copied()
     }
 
     /// Takes a batch into account. Returns the hot log's base.

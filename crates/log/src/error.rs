@@ -65,6 +65,14 @@ pub struct Damage {
     pub found: String,
 }
 
+impl Damage {
+    /// The directory of the file, as a person would type it.
+    fn dir(&self) -> std::path::Display<'_> {
+        let file = std::path::Path::new(&self.file);
+        file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(file).display()
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, byte {}: {}", self.file, self.offset, self.found)
@@ -91,7 +99,8 @@ impl fmt::Display for OpenError {
             Self::Io { doing, .. } => write!(f, "{doing} did not work"),
             Self::Damaged(damage) => write!(
                 f,
-                "the log is damaged: {damage}. These bytes had been stored and are not what was written, so the hub does not start. Restore the directory from a backup, or start once with on_damage = cut: the log then ends before the damage, what is cut off is kept in files named .damaged, and all positions handed out after it become void"
+                "the log is damaged: {damage}. These bytes had been stored and are not what was written, so the hub does not start. `tidings log repair {dir}` mends it and loses only what was hit (`tidings log verify {dir}` says what that is); or restore a backup. As a last resort on_damage = cut ends the log before the damage",
+                dir = damage.dir(),
             ),
             Self::Newer { file, version } => write!(
                 f,
@@ -154,7 +163,12 @@ impl Trouble {
     }
 
     pub(crate) fn into_log_error(self) -> LogError {
-        let message: Arc<str> = self.to_string().into();
+        let mut message = self.to_string();
+        if let Self::Damaged(damage) = &self {
+            message =
+                format!("{message}; stop the hub and mend it with `tidings log repair {}`", damage.dir());
+        }
+        let message: Arc<str> = message.into();
         match self {
             Self::Io { .. } => LogError::Io { message },
             Self::Damaged(_) | Self::Newer { .. } => LogError::Damaged { message },

@@ -17,6 +17,8 @@ use crate::wire::{Input, Output, len32};
 pub(crate) const BATCH_HEADER_BYTES: usize = 64;
 /// Length and CRC in front of a record's payload.
 pub(crate) const RECORD_HEADER_BYTES: usize = 8;
+/// The shortest frame that stands for lost records; no frame of a record is shorter.
+pub(crate) const LOST_FRAME_BYTES_MIN: usize = RECORD_HEADER_BYTES + 1 + 8 + 8 + 2;
 /// Longest payload of a record.
 pub(crate) const PAYLOAD_BYTES_MAX: u32 = (1 << 30) - 1;
 /// What a batch begins with, as it stands in the file: `BD C4 D5 B7`.
@@ -90,6 +92,7 @@ const CONFIGURE: u8 = 1;
 const CLOSE: u8 = 2;
 const DELETE: u8 = 3;
 const TRIM: u8 = 4;
+const LOST: u8 = 5;
 
 const PRIVATE: u8 = 1;
 const BINARY: u8 = 2;
@@ -115,6 +118,7 @@ pub(crate) fn encode_record(salt: u64, record: &Record, out: &mut Vec<u8>) {
         What::Control(Control::Close) => CLOSE,
         What::Control(Control::Delete) => DELETE,
         What::Control(Control::Trim { .. }) => TRIM,
+        What::Control(Control::Lost) => LOST,
     });
     out.u64(record.seq.0);
     out.u64(record.time_ms);
@@ -126,7 +130,7 @@ pub(crate) fn encode_record(salt: u64, record: &Record, out: &mut Vec<u8>) {
         What::Event(event) => encode_event(event, out),
         What::Control(Control::Configure(config)) => encode_config(config, out),
         What::Control(Control::Trim { through }) => out.u64(through.0),
-        What::Control(Control::Close | Control::Delete) => {}
+        What::Control(Control::Close | Control::Delete | Control::Lost) => {}
     }
     let payload = start + RECORD_HEADER_BYTES;
     let len = len32(out.len() - payload).to_le_bytes();
@@ -197,6 +201,24 @@ pub(crate) fn decode_config(input: &mut Input<'_>) -> Option<TopicConfig> {
     Some(TopicConfig { content_type, retention, ephemeral: flags & EPHEMERAL != 0 })
 }
 
+/// Appends a frame of `bytes` that stands for lost records: the last of them had this place.
+pub(crate) fn encode_lost(salt: u64, seq: Seq, bytes: usize, out: &mut Vec<u8>) {
+    let mut payload = vec![0; bytes.saturating_sub(RECORD_HEADER_BYTES)];
+    let place = seq.0.to_le_bytes();
+    for (to, from) in payload.iter_mut().zip([LOST].iter().chain(&place)) {
+        *to = *from;
+    }
+    encode_payload(salt, &payload, out);
+}
+
+/// Appends the frame of a payload as a segment of this salt has it.
+pub(crate) fn encode_payload(salt: u64, payload: &[u8], out: &mut Vec<u8>) {
+    let len = len32(payload.len());
+    out.u32(len);
+    out.u32(frame_crc(salt, len.to_le_bytes(), payload));
+    out.extend_from_slice(payload);
+}
+
 /// The CRC covers the length too, and begins with the segment's salt.
 fn frame_crc(salt: u64, len: [u8; 4], payload: &[u8]) -> u32 {
     let seed = crc32c::crc32c(&salt.to_le_bytes());
@@ -246,6 +268,11 @@ fn decode_payload(payload: &[u8]) -> Option<Record> {
                 CLOSE => Control::Close,
                 DELETE => Control::Delete,
                 TRIM => Control::Trim { through: Seq(input.u64()?) },
+                LOST => {
+                    // It is as long as what stood there.
+                    input = Input::new(&[]);
+                    Control::Lost
+                }
                 _ => return None,
             };
             input.is_empty().then_some(What::Control(control))?

@@ -132,6 +132,11 @@ impl Builder {
         self.topics.get(topic).map_or(&[], |thread| &thread.entries)
     }
 
+    /// How many topics have events here.
+    pub(crate) fn topics(&self) -> u64 {
+        self.topics.len() as u64
+    }
+
     /// How many events a topic has here, and how many bytes of data.
     pub(crate) fn totals(&self, topic: &str) -> (u64, u64) {
         self.topics.get(topic).map_or((0, 0), |thread| (thread.entries.len() as u64, thread.bytes))

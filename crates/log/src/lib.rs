@@ -16,6 +16,7 @@ mod error;
 mod frame;
 mod index;
 mod keeper;
+mod lost;
 mod memory;
 mod meta;
 mod mutants;
@@ -29,6 +30,7 @@ mod segment;
 mod shared;
 mod store;
 mod tail;
+pub mod tools;
 mod wire;
 mod writer;
 

@@ -384,7 +384,7 @@ impl Log for MemoryLog {
     fn attach(&self, sink: Box<dyn Sink>) -> Result<Snapshot, LogError> {
         let mut writer = self.shared.writer.lock();
         match std::mem::replace(&mut writer.attachment, Attachment::Sink(sink)) {
-            Attachment::Waiting(fold) => Ok(Snapshot { bounds: self.bounds(), fold }),
+            Attachment::Waiting(fold) => Ok(Snapshot { bounds: self.bounds(), fold, lost: Arc::default() }),
             attached @ Attachment::Sink(_) => {
                 writer.attachment = attached;
                 Err(LogError::Attached)

@@ -20,6 +20,7 @@ use crate::config::{LogConfig, OnDamage};
 use crate::disk::{Disk, LockError, TMP};
 use crate::error::{Damage, OpenError, Trouble};
 use crate::keeper::Keeper;
+use crate::lost::{self, LOST};
 use crate::meta::{META, Meta, new_epoch};
 use crate::mutants::{Mutant, is_on};
 use crate::retention::{Limits, RetentionClock};
@@ -126,6 +127,11 @@ fn start(
         meta.store(&*disk)?;
     }
 
+    let lost =
+        lost::at_start(&*disk, log_id, survey.first_base(), head).map_err(|trouble| match trouble {
+            Trouble::Damaged(damage) => Stop::Damaged(damage, Cure::SetAside { names: vec![LOST.into()] }),
+            trouble => Stop::Trouble(trouble),
+        })?;
     let Replayed { fold, mut keys, tail, reserved_through, .. } = replayed;
     let tail = match tail {
         Some(tail) => tail,
@@ -140,7 +146,7 @@ fn start(
     let limits = Limits::new(config, &fold);
     let judge = Judge::new(fold.clone(), keys, epochs, head);
     let catalog = Catalog { sealed, active };
-    let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, config.index_cache_bytes));
+    let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, lost, config.index_cache_bytes));
     let monotonic_ms = clock.monotonic_ms();
     let known_through = survey.checkpoints.last().copied().unwrap_or(Seq::ZERO);
     let keeper = Keeper::new(Arc::clone(&shared), survey.checkpoints);

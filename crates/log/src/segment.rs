@@ -87,6 +87,11 @@ impl SegmentHeader {
         (out, crc)
     }
 
+    /// The version of its format.
+    pub(crate) fn version(&self) -> u32 {
+        VERSION
+    }
+
     /// Reads a header and its CRC.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u32), NoHeader> {
         let read = || {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tidings_hub::fold::Fold;
-use tidings_hub::ports::{Batch, Bounds, Health, Sink};
+use tidings_hub::ports::{Batch, Bounds, Health, SeqRange, Sink};
 use tidings_hub::{Record, Seq, TopicName};
 
 use crate::cache::Lru;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) catalog: RwLock<Catalog>,
     /// The last place that each topic has lost, of those that lost something behind the oldest place that is kept.
     pub(crate) trimmed: RwLock<HashMap<TopicName, Seq>>,
+    /// Places whose records were damaged and written off.
+    pub(crate) lost: Arc<[SeqRange]>,
     pub(crate) attachment: Mutex<Attachment>,
     caches: Mutex<Caches>,
     /// One sidecar is made anew at a time.
@@ -134,6 +136,7 @@ impl Shared {
         bounds: Bounds,
         catalog: Catalog,
         fold: Fold,
+        written_off: Arc<[SeqRange]>,
         cache_bytes: usize,
     ) -> Self {
         let lost = fold.iter().filter(|(_, state)| state.trimmed >= bounds.oldest);
@@ -146,6 +149,7 @@ impl Shared {
             health: Mutex::new(Health::Ready),
             catalog: RwLock::new(catalog),
             trimmed: RwLock::new(trimmed),
+            lost: written_off,
             attachment: Mutex::new(Attachment::Waiting(fold)),
             caches: Mutex::new(Caches {
                 tables: Lru::new(cache_bytes / 2),

@@ -199,7 +199,7 @@ impl Log for EmbeddedLog {
         match std::mem::replace(&mut *attachment, Attachment::Sink(sink)) {
             Attachment::Waiting(fold) => {
                 let bounds = self.shared.bounds.lock().clone();
-                Ok(Snapshot { bounds, fold })
+                Ok(Snapshot { bounds, fold, lost: Arc::clone(&self.shared.lost) })
             }
             attached @ Attachment::Sink(_) => {
                 *attachment = attached;

@@ -27,6 +27,16 @@ impl Failure {
         Self { code: 0, message: String::new() }
     }
 
+    /// What was asked for could not even be looked at: code 2.
+    pub(crate) fn unseen(error: &(dyn Error + 'static)) -> Self {
+        Self { code: 2, message: chain(error) }
+    }
+
+    /// The answer was printed, and it is a bad one: code 1, and nothing more to say.
+    pub(crate) fn said() -> Self {
+        Self { code: 1, message: String::new() }
+    }
+
     /// An error with its causes, in one line.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         Self::new(chain(error))

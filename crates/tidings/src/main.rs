@@ -3,7 +3,7 @@
 //! - [`cli`]: what can be typed · [`settings`]: what it means, from one table
 //! - [`serve`]: log, hub and server put together · [`demo`]: the same with sources and pages
 //! - [`publish`], [`subscribe`], [`relay`]: clients · [`deliver`], [`remote`]: what they share
-//! - [`key`], [`generate`]: keys, completions, man pages · [`failure`]: how it ends
+//! - [`log`]: what can be done with a data directory · [`key`], [`generate`]: keys, completions, man pages · [`failure`]: how it ends
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -13,6 +13,7 @@ mod failure;
 mod generate;
 mod interrupt;
 mod key;
+mod log;
 mod publish;
 mod relay;
 mod remote;
@@ -42,6 +43,7 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("pub", matches)) => client(publish::run(matches)),
         Some(("sub", matches)) => client(subscribe::run(matches)),
         Some(("relay", matches)) => client(relay::run(matches)),
+        Some(("log", matches)) => log::run(matches),
         Some(("key", matches)) => key::run(matches),
         Some(("settings", matches)) => cli::show_settings(matches),
         Some(("completions", matches)) => generate::completions(matches),

@@ -13,6 +13,7 @@ const LOCK: &str = "LOCK";
 #[derive(Debug)]
 pub struct RealDisk {
     dir: PathBuf,
+    is_read_only: bool,
 }
 
 impl RealDisk {
@@ -23,7 +24,21 @@ impl RealDisk {
     pub fn new(dir: impl Into<PathBuf>) -> io::Result<Self> {
         let dir = dir.into();
         fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        Ok(Self { dir, is_read_only: false })
+    }
+
+    /// Uses a directory that is there, to look at it: creates nothing, and opens files for reading alone.
+    ///
+    /// # Errors
+    /// What the system says, also if it is no directory.
+    pub fn read_only(dir: impl Into<PathBuf>) -> io::Result<Self> {
+        let dir = dir.into();
+        fs::read_dir(&dir)?;
+        Ok(Self { dir, is_read_only: true })
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -44,20 +59,23 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        let file = OpenOptions::new().read(true).write(!self.is_read_only).open(self.path(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.writable()?;
         let how = || OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
         Ok(Arc::new(RealFile(how().open(self.path(name))?)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.writable()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
+        self.writable()?;
         fs::remove_file(self.path(name))
     }
 
@@ -66,6 +84,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self) -> Result<Box<dyn Send + Sync>, LockError> {
+        self.writable().map_err(LockError::Io)?;
         let mut how = OpenOptions::new();
         let how = how.read(true).write(true).create(true).truncate(false);
         let mut file = how.open(self.path(LOCK)).map_err(LockError::Io)?;

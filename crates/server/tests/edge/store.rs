@@ -60,7 +60,11 @@ impl Log for Store {
 
     fn attach(&self, sink: Box<dyn Sink>) -> Result<Snapshot, LogError> {
         self.state.lock().sink = Some(sink);
-        Ok(Snapshot { bounds: self.bounds(), fold: self.state.lock().judge.fold().clone() })
+        Ok(Snapshot {
+            bounds: self.bounds(),
+            fold: self.state.lock().judge.fold().clone(),
+            lost: Arc::default(),
+        })
     }
 
     fn read(&self, want: Want, range: SeqRange, _: usize) -> BoxFuture<Result<Page, LogError>> {

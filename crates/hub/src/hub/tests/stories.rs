@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::hub::SubscribeError;
 use crate::limits::Limits;
-use crate::ports::Op;
+use crate::ports::{Op, SeqRange};
 use crate::position::{Epoch, Epochs, Seq};
 use crate::resume::{From, Resume};
 use crate::subscription::CursorBlock;
@@ -337,6 +337,38 @@ fn ids_of_another_life_are_told_as_gaps() {
     check("7.zz", &["!future"]);
     check("9.1", &["!epoch", "new 9"]);
     check("urn:uuid:42", &["!foreign"]);
+}
+
+#[test]
+fn what_was_lost_by_damage_is_told_where_it_stood() {
+    let old = World::new(Limits::default());
+    (0..10).for_each(|n| _ = old.publish(if n == 9 { "b" } else { "a" }, &n.to_string()));
+    let lost =
+        [(3, 4), (8, 8), (10, 10)].map(|(first, last)| SeqRange { first: Seq(first), last: Seq(last) });
+    let world = World::damaged(Limits::default(), old.stored(), Epochs::first(Epoch(1)), &lost);
+    world.publish("a", "new");
+    let check = |topics: &str, from: From, expected: &[&str]| {
+        let mut peer = world.subscribe(topics, from);
+        assert_eq!(peer.seen(), expected);
+        assert_eq!(world.subscribe(topics, peer.last()).seen(), Vec::<String>::new(), "it is told once");
+    };
+    check("a", From::Start, &["0", "1", "!lost", "4", "5", "6", "!lost", "8", "!lost", "new"]);
+    check("a", after("1.4"), &["4", "5", "6", "!lost", "8", "!lost", "new"]);
+    // In the middle of it, and with nothing but what is lost.
+    check("a", after("1.3"), &["!lost", "4", "5", "6", "!lost", "8", "!lost", "new"]);
+    check("a", after("1.a"), &["new"]);
+    check("none", after("1.4"), &["!lost", "!lost"]);
+    check("a", From::Tail, &[]);
+    check("a", From::Last, &["new"]);
+    check("b", From::Last, &["!lost"]);
+    // A page that breaks off at any event comes back to the same.
+    let mut peer = world.subscribe("a", From::Start);
+    let whole = peer.seen();
+    let ids: Vec<String> =
+        peer.text().lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect();
+    for (at, id) in ids.iter().skip(1).enumerate() {
+        assert_eq!(world.subscribe("a", after(id)).seen(), whole[at + 1..], "after {id}");
+    }
 }
 
 #[test]

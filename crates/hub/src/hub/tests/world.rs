@@ -30,6 +30,7 @@ pub(super) struct TestLog {
     epochs: Arc<Epochs>,
     hold: Arc<AtomicBool>,
     pub(super) busy: AtomicBool,
+    lost: Arc<[SeqRange]>,
     left: std::sync::atomic::AtomicUsize,
 }
 
@@ -56,7 +57,11 @@ impl Log for TestLog {
 
     fn attach(&self, sink: Box<dyn Sink>) -> Result<Snapshot, LogError> {
         self.state.lock().sink = Some(sink);
-        Ok(Snapshot { bounds: self.bounds(), fold: self.state.lock().judge.fold().clone() })
+        Ok(Snapshot {
+            bounds: self.bounds(),
+            fold: self.state.lock().judge.fold().clone(),
+            lost: Arc::clone(&self.lost),
+        })
     }
 
     fn read(&self, want: Want, range: SeqRange, bytes_max: usize) -> BoxFuture<Result<Page, LogError>> {
@@ -153,6 +158,7 @@ impl World {
             epochs,
             hold: Arc::default(),
             busy: AtomicBool::new(false),
+            lost: Arc::default(),
             left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         })
     }
@@ -163,16 +169,28 @@ impl World {
 
     /// A hub over what an earlier one stored.
     pub(super) fn restarted(limits: Limits, stored: Vec<Record>, epochs: Epochs) -> Self {
+        Self::damaged(limits, stored, epochs, &[])
+    }
+
+    /// The same, where some of it was lost by damage.
+    pub(super) fn damaged(
+        limits: Limits,
+        mut stored: Vec<Record>,
+        epochs: Epochs,
+        lost: &[SeqRange],
+    ) -> Self {
         let epochs = Arc::new(epochs);
         let keys = Keys::new(KeyWindow::default());
         let mut judge = Judge::new(Fold::default(), keys, Arc::clone(&epochs), Seq::ZERO);
         stored.iter().for_each(|record| judge.replay(record));
+        stored.retain(|record| !lost.iter().any(|range| (range.first..=range.last).contains(&record.seq)));
         let state = State { judge, stored, oldest: Seq(1), sink: None };
         let log = Arc::new(TestLog {
             state: Mutex::new(state),
             epochs,
             hold: Arc::default(),
             busy: AtomicBool::new(false),
+            lost: lost.into(),
             left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         });
         let clock = Arc::new(HandClock::default());
