@@ -106,6 +106,11 @@ impl Fold {
         fold
     }
 
+    /// Room for so many more topics: spares some growth while a checkpoint is read.
+    pub fn reserve(&mut self, count: usize) {
+        self.topics.reserve(count);
+    }
+
     /// Puts one more topic back, one that is not there yet.
     ///
     /// # Errors

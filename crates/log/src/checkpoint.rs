@@ -6,16 +6,17 @@
 use std::io;
 use std::sync::Arc;
 
+use tidings_hub::Seq;
 use tidings_hub::fold::{Fold, TopicState};
 use tidings_hub::keys::{self, Entry, Fingerprint, KeyWindow, Keys};
-use tidings_hub::{Seq, TopicName};
 
-use crate::disk::{Disk, read_all, replace};
+use crate::disk::{Disk, DiskFile, replace_with};
 use crate::error::Trouble;
 use crate::frame::{decode_config, encode_config};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::Removal;
 use crate::segment::{CHECKPOINT, file_name};
+use crate::stream::{Pour, Sip};
 use crate::wire::{Input, Output, index};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TCKP");
@@ -23,8 +24,11 @@ const VERSION: u32 = 2;
 /// Has idempotency keys as texts, and no producers.
 const VERSION_1: u32 = 1;
 
+/// What a topic has at least.
+const TOPIC_BYTES_MIN: u64 = 36;
 const CLOSED: u8 = 1;
 const CONFIG: u8 = 2;
+const TOMBSTONE: u8 = 4;
 
 /// The state of a log at a place.
 #[derive(Debug)]
@@ -56,11 +60,12 @@ impl Snapshot {
     /// Writes the checkpoint, durably.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), Trouble> {
         let name = file_name(self.through, CHECKPOINT);
-        replace(disk, &name, &self.encode()).map_err(Trouble::io("writing", disk.place(&name)))
+        replace_with(disk, &name, |file| self.write(file)).map_err(Trouble::io("writing", disk.place(&name)))
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+    fn write(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let mut pour = Pour::at(file, 0);
+        let out = pour.piece();
         out.u32(MAGIC);
         out.u32(VERSION);
         out.u64(self.log_id);
@@ -70,24 +75,27 @@ impl Snapshot {
         out.u64(self.fold.forgotten().0);
         out.u64(self.fold.len() as u64);
         for (name, state) in self.fold.iter() {
-            encode_topic(name, &state, &mut out);
+            encode_topic(name, &state, pour.piece());
+            pour.spill()?;
         }
         let keys = self.keys.clone().take(if is_on(Mutant::CheckpointNoKeys) { 0 } else { usize::MAX });
-        out.u64(keys.len() as u64);
+        pour.piece().u64(keys.len() as u64);
         for Entry { fingerprint, values, time_ms } in keys {
+            let out = pour.piece();
             out.extend_from_slice(&fingerprint.to_bytes());
             values.into_iter().chain([time_ms]).for_each(|value| out.u64(value));
+            pour.spill()?;
         }
-        let crc = crc32c::crc32c(&out);
-        out.u32(crc);
-        out
+        pour.finish_with_crc()
     }
 }
 
 fn encode_topic(name: &str, state: &TopicState, out: &mut Vec<u8>) {
     out.text16(name);
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    out.u8(flag(state.closed.is_some(), CLOSED) | flag(state.config.is_some(), CONFIG));
+    out.u8(flag(state.closed.is_some(), CLOSED)
+        | flag(state.config.is_some(), CONFIG)
+        | flag(state.last_is_tombstone, TOMBSTONE));
     for seq in [state.created, state.last, state.last_public, state.trimmed] {
         out.u64(seq.0);
     }
@@ -99,14 +107,16 @@ fn encode_topic(name: &str, state: &TopicState, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_topic(input: &mut Input<'_>) -> Option<(TopicName, TopicState)> {
-    let name = TopicName::parse(input.text16()?).ok()?;
+/// Reads a topic into the fold.
+fn decode_topic(input: &mut Input<'_>, fold: &mut Fold) -> Option<()> {
+    let name = input.text16()?;
     let flags = input.u8()?;
     let mut state = TopicState {
         created: Seq(input.u64()?),
         last: Seq(input.u64()?),
         last_public: Seq(input.u64()?),
         trimmed: Seq(input.u64()?),
+        last_is_tombstone: flags & TOMBSTONE != 0,
         ..TopicState::default()
     };
     if flags & CLOSED != 0 {
@@ -115,7 +125,7 @@ fn decode_topic(input: &mut Input<'_>) -> Option<(TopicName, TopicState)> {
     if flags & CONFIG != 0 {
         state.config = Some(Arc::new(decode_config(input)?));
     }
-    Some((name, state))
+    fold.restore_topic(name, &state).ok()
 }
 
 /// Why a file is no checkpoint of this log.
@@ -126,58 +136,74 @@ pub(crate) enum NoCheckpoint {
     Io(io::Error),
 }
 
+impl From<io::Error> for NoCheckpoint {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 impl Checkpoint {
     /// Reads a checkpoint.
     pub(crate) fn load(disk: &dyn Disk, name: &str, window: KeyWindow) -> Result<Self, NoCheckpoint> {
         let file = disk.open(name).map_err(NoCheckpoint::Io)?;
-        let bytes = read_all(&*file, usize::MAX).map_err(NoCheckpoint::Io)?;
-        let (version, checkpoint) = Self::decode(&bytes, window).ok_or(NoCheckpoint::Bad)?;
-        checkpoint.ok_or(NoCheckpoint::Newer(version))
+        Self::read(&*file, window)
     }
 
-    fn decode(bytes: &[u8], window: KeyWindow) -> Option<(u32, Option<Self>)> {
-        let (content, crc) = bytes.split_last_chunk::<4>()?;
-        let mut input = Input::new(content);
-        if crc32c::crc32c(content) != u32::from_le_bytes(*crc) || input.u32()? != MAGIC {
-            return None;
+    /// What was read before the CRC at the end confirms it is thrown away if that does not.
+    fn read(file: &dyn DiskFile, window: KeyWindow) -> Result<Self, NoCheckpoint> {
+        let mut sip = Sip::new(file)?.ok_or(NoCheckpoint::Bad)?;
+        let (magic, version) =
+            sip.item(|input| Some((input.u32()?, input.u32()?)))?.ok_or(NoCheckpoint::Bad)?;
+        if magic != MAGIC {
+            return Err(NoCheckpoint::Bad);
         }
-        let version = input.u32()?;
         if !matches!(version, VERSION_1 | VERSION) {
-            return Some((version, None));
+            sip.skip()?;
+            return Err(if sip.is_whole()? { NoCheckpoint::Newer(version) } else { NoCheckpoint::Bad });
         }
-        let log_id = input.u64()?;
-        let through = Seq(input.u64()?);
-        let oldest = Seq(input.u64()?);
-        let reserved_through = Seq(input.u64()?);
-        let forgotten = Seq(input.u64()?);
-        let mut topics = Vec::new();
-        for _ in 0..input.u64()? {
-            topics.push(decode_topic(&mut input)?);
+        let head = |input: &mut Input<'_>| {
+            let [log_id, through, oldest, reserved, forgotten, topics] =
+                [input.u64()?, input.u64()?, input.u64()?, input.u64()?, input.u64()?, input.u64()?];
+            Some((log_id, [through, oldest, reserved, forgotten].map(Seq), topics))
+        };
+        let (log_id, [through, oldest, reserved_through, forgotten], topics) =
+            sip.item(head)?.ok_or(NoCheckpoint::Bad)?;
+        let mut fold = Fold::restore([], forgotten);
+        // The CRC is still to come: the number is believed as far as the file can have them.
+        fold.reserve(index(topics.min(file.len()? / TOPIC_BYTES_MIN)));
+        for _ in 0..topics {
+            sip.item(|input| decode_topic(input, &mut fold))?.ok_or(NoCheckpoint::Bad)?;
         }
-        let fold = Fold::restore(topics, forgotten);
         let mut keys = Keys::new(window);
-        let count = input.u64()?;
+        let count = sip.item(|input| input.u64())?.ok_or(NoCheckpoint::Bad)?;
         keys.reserve(index(count));
         for _ in 0..count {
-            let fingerprint = match version {
-                VERSION_1 => Fingerprint::of_key(input.text16()?),
-                _ => Fingerprint::from_bytes(input.array()?),
-            };
-            let values = [input.u64()?, input.u64()?, input.u64()?];
-            keys.restore(Entry { fingerprint, values, time_ms: input.u64()? });
+            let entry = sip.item(|input| {
+                let fingerprint = match version {
+                    VERSION_1 => Fingerprint::of_key(input.text16()?),
+                    _ => Fingerprint::from_bytes(input.array()?),
+                };
+                let values = [input.u64()?, input.u64()?, input.u64()?];
+                Some(Entry { fingerprint, values, time_ms: input.u64()? })
+            })?;
+            keys.restore(entry.ok_or(NoCheckpoint::Bad)?);
         }
+        let is_whole = sip.is_whole()?;
         let checkpoint = Self { log_id, through, oldest, reserved_through, fold, keys };
-        input.is_empty().then_some((version, Some(checkpoint)))
+        is_whole.then_some(checkpoint).ok_or(NoCheckpoint::Bad)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_hub::{
-        Control, EventBody, ItemKey, Once, Producer, Record, Retention, TopicConfig, Topics, What,
+        Control, EventBody, ItemKey, Once, Producer, Record, Retention, TopicConfig, TopicName, Topics, What,
     };
 
+    use parking_lot::Mutex;
+
     use super::*;
+    use crate::stream::tests::Bytes;
 
     fn state() -> (Fold, Keys) {
         let mut fold = Fold::default();
@@ -192,6 +218,13 @@ mod tests {
             ("b", What::Event(EventBody { private: true, ..EventBody::default() })),
             ("c", What::Control(Control::Close)),
             ("a", What::Control(Control::Delete)),
+            (
+                "d",
+                What::Event(EventBody {
+                    event: Some(tidings_hub::frame::TOMBSTONE_EVENT),
+                    ..EventBody::default()
+                }),
+            ),
         ];
         for (seq, (topic, what)) in (1..).zip(whats) {
             let topics: Topics = [TopicName::parse(topic).unwrap()].into_iter().collect();
@@ -218,15 +251,20 @@ mod tests {
             keys: keys_copy,
             removal,
         };
-        let bytes = snapshot.encode();
-        let back = |bytes: &[u8]| Checkpoint::decode(bytes, KeyWindow::default()).and_then(|(_, it)| it);
+        let file = Bytes::default();
+        snapshot.write(&file).unwrap();
+        let bytes = file.0.lock().clone();
+        let back = |bytes: &[u8]| {
+            let file = Bytes(Mutex::new(bytes.to_vec()));
+            Checkpoint::read(&file, KeyWindow::default()).ok()
+        };
         let copy = back(&bytes).unwrap();
         assert_eq!(copy.fold, fold);
         assert_eq!(
             (copy.log_id, copy.through, copy.oldest, copy.reserved_through),
             (3, through, oldest, reserved_through)
         );
-        assert_eq!(copy.keys.len(), 5);
+        assert_eq!(copy.keys.len(), 6);
         assert!(copy.keys.snapshot().eq(keys.snapshot()));
         for at in 0..bytes.len() {
             assert!(back(&bytes[..at]).is_none());
@@ -250,9 +288,8 @@ mod tests {
         }
         let crc = crc32c::crc32c(&bytes);
         bytes.u32(crc);
-        let (version, checkpoint) = Checkpoint::decode(&bytes, KeyWindow::default()).unwrap();
-        let keys = checkpoint.unwrap().keys;
-        assert_eq!((version, keys.len()), (VERSION_1, 2));
+        let keys = Checkpoint::read(&Bytes(Mutex::new(bytes)), KeyWindow::default()).unwrap().keys;
+        assert_eq!(keys.len(), 2);
         let a = keys.key("scope\0a").unwrap();
         assert_eq!((a.count, a.first, a.last, a.time_ms), (2, Seq(1), Seq(3), 100));
         assert_eq!(keys.key("scope\0b").map(|state| state.last), Some(Seq(4)));

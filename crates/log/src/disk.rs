@@ -172,9 +172,18 @@ pub(crate) fn read_all(file: &dyn DiskFile, bytes_max: usize) -> io::Result<Vec<
 /// Replaces a file as a whole: written beside it, synced, renamed, and the name synced. After a crash either the
 /// old or the new content is there.
 pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+    replace_with(disk, name, |file| file.write_at(0, bytes))
+}
+
+/// The same with what `write` puts into the new file, which is empty.
+pub(crate) fn replace_with(
+    disk: &dyn Disk,
+    name: &str,
+    write: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<()> {
     let beside = format!("{name}{TMP}");
     let file = disk.create(&beside)?;
-    file.write_at(0, bytes)?;
+    write(&*file)?;
     let is_meta = name == crate::meta::META;
     if !is_on(if is_meta { Mutant::SkipMetaSync } else { Mutant::SkipCheckpointSync }) {
         file.sync_data()?;

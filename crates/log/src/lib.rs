@@ -29,6 +29,7 @@ mod retention;
 mod segment;
 mod shared;
 mod store;
+mod stream;
 mod tail;
 pub mod tools;
 mod wire;
