@@ -248,35 +248,70 @@ impl Decoder {
         };
     }
 
-    /// The two shapes that make most streams, an event of one data line and a piece of a long one, go a short
-    /// way; it changes nothing but what it reads, and gives what the long way would.
+    /// What makes most streams goes a short way: an event of one data line, whole or in pieces. It gives what the
+    /// long way would, and leaves to that whatever is not as usual.
     #[inline]
     fn step<'d, 'i: 'd>(&'d mut self, scan: &mut Scan<'i>) -> Result<Option<ItemRef<'d>>, DecodeError> {
-        match self.mode {
-            Mode::Plain => {
-                if let Some((span, next)) = scan.plain_event()
-                    && span.len() <= self.limits.event_bytes_max
-                    && let Some(data) = scan.text(span)
-                {
-                    scan.move_to(next);
-                    let last_event_id = &self.last_event_id;
-                    let event = "message";
-                    let event = EventRef { event, data, retry_ms: None, last_event_id, has_id: false };
-                    return Ok(Some(ItemRef::Event(event)));
-                }
-            }
-            Mode::InData => {
-                if let Some(piece) = scan.short_piece()
-                    && self.check_room(piece.len()).is_ok()
-                {
+        if self.block.is_over {
+            self.block.clear(self.kept_bytes);
+            self.mode = self.present_mode();
+        }
+        if self.mode == Mode::Plain
+            && let Some(start) = line::data_start(scan.word(scan.at()))
+        {
+            let start = scan.at() + start;
+            let Some(end) = scan.line_end() else {
+                // A value that has begun, so that its space is not still to come.
+                let piece = scan.from(start);
+                if !piece.is_empty() && piece.len() <= self.limits.event_bytes_max {
+                    self.line = Line::Value { field: Field::Data, at_start: false };
+                    self.block.begin_data();
                     self.hold_piece(piece);
+                    self.mode = Mode::InData;
                     scan.move_to_end();
                     return Ok(None);
                 }
+                return self.long_step(scan);
+            };
+            let span = Span { start, end };
+            if scan.is_blank_line(end)
+                && span.len() <= self.limits.event_bytes_max
+                && let Some(data) = scan.text(span)
+            {
+                scan.move_to(end + 2);
+                let last_event_id = &self.last_event_id;
+                let event = EventRef { event: "message", data, retry_ms: None, last_event_id, has_id: false };
+                return Ok(Some(ItemRef::Event(event)));
             }
-            Mode::Other => {}
+        } else if self.mode == Mode::InData {
+            let end = scan.first_line_end();
+            let piece = scan.until(end);
+            if self.check_room(piece.len()).is_ok() {
+                let Some(end) = end else {
+                    self.hold_piece(piece);
+                    scan.move_to_end();
+                    return Ok(None);
+                };
+                if scan.is_blank_line(end) && !self.block.id.is_set {
+                    self.hold_piece(piece);
+                    scan.move_to(end + 2);
+                    return Ok(Some(ItemRef::Event(self.dispatch_held())));
+                }
+            }
         }
         self.long_step(scan)
+    }
+
+    /// The data line that was taken over is complete, and so is its block, which has no id.
+    #[inline]
+    fn dispatch_held(&mut self) -> EventRef<'_> {
+        let Self { block, last_event_id, line, mode, .. } = self;
+        (*line, *mode, block.is_over) = (Line::default(), Mode::Other, true);
+        let event = match block.event.as_str() {
+            name if block.event.is_set && !name.is_empty() => name,
+            _ => "message",
+        };
+        EventRef { event, data: block.data.finish(), retry_ms: block.retry_ms, last_event_id, has_id: false }
     }
 
     #[inline(never)]

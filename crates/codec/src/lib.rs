@@ -27,16 +27,31 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
 
+#[cfg(feature = "http-body")]
+mod body;
 mod decode;
 mod encode;
 mod event;
+#[cfg(feature = "tokio-util")]
+mod framed;
 mod id;
+#[cfg(feature = "stream")]
+mod stream;
 mod text;
 mod utf8;
+
+#[cfg(feature = "http-body")]
+pub use body::{BodyChunks, EventBody};
 
 pub use decode::{DecodeError, DecodeLimits, Decoder, EventRef, Item, ItemRef, Items, Message};
 pub use encode::{BlockWriter, encode, encode_comment};
 pub use event::Event;
+#[cfg(feature = "tokio-util")]
+pub use framed::{FramedCodec, FramedError};
 pub use id::{EventId, EventName, InvalidEventId, InvalidEventName};
+#[cfg(feature = "stream")]
+pub use stream::{EventStream, Eventsource, ItemStream, StreamError};
 pub use text::Text;

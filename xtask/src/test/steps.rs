@@ -105,7 +105,11 @@ fn tidy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
 }
 
 fn clippy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
-    child::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    child::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // What the workspace does not turn on: the codec's adapters, and the codec without the standard library.
+    let codec = ["clippy", "-p", "tidings-codec", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    child::run(cargo(root).args(codec))?;
+    child::run(cargo(root).args(["check", "-p", "tidings-codec", "--no-default-features"]))
 }
 
 fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
@@ -116,6 +120,9 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     let mut command = cargo(root);
     // All failures of a run are worth knowing, not only those of the first binary.
     command.args(["test", "--workspace", "--no-fail-fast"]);
+    child::watch(&mut command, |line| tally.cargo_line(line))?;
+    let mut command = cargo(root);
+    command.args(["test", "-p", "tidings-codec", "--all-features", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
     some_ran(tally)
 }

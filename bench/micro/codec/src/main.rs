@@ -34,10 +34,10 @@ fn main() {
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); readers.len() + 1];
         for round in 0..ROUNDS {
             for (reader, times) in readers.iter().zip(&mut times) {
-                if round == 0 || times.len() == round {
-                    if let Some(speed) = speed(&shape, || run(reader, &shape), round) {
-                        times.push(speed);
-                    }
+                if times.len() == round
+                    && let Some(speed) = speed(&shape, || run(reader, &shape), round)
+                {
+                    times.push(speed);
                 }
             }
             let walked = speed(

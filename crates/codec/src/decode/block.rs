@@ -86,8 +86,12 @@ impl Block {
         if self.has_data {
             self.data.clear(kept_bytes);
         }
-        self.event.clear();
-        self.id.clear();
+        if self.event.is_set {
+            self.event.clear();
+        }
+        if self.id.is_set {
+            self.id.clear();
+        }
         (self.has_data, self.is_over, self.retry_ms) = (false, false, None);
         (self.data_bytes, self.event_bytes, self.id_bytes) = (0, 0, 0);
     }

@@ -5,7 +5,6 @@
 
 use wide::u8x16;
 
-use super::line;
 use crate::utf8;
 
 /// Bytes whose line ends are found at once.
@@ -109,32 +108,34 @@ impl<'i> Scan<'i> {
         self.search()
     }
 
-    /// The first line end of a chunk of which nothing else was asked yet: the quick way for the small pieces in
-    /// which a language model's answer comes.
+    /// The first line end of a chunk of which nothing else was asked yet, where a long line goes on: the quick way
+    /// for the small pieces in which a language model's answer comes, and for large ones.
     #[inline]
-    pub(super) fn first_line_end(&mut self) -> Option<usize> {
+    pub(super) fn first_line_end(&self) -> Option<usize> {
         let rest = self.rest();
-        if rest.len() >= WINDOW_BYTES {
-            return self.line_end();
-        }
-        first_of_few(rest).map(|end| self.at + end)
+        let end = match rest.len() {
+            ..WINDOW_BYTES => first_of_few(rest),
+            _ => memchr::memchr2(b'\r', b'\n', rest),
+        };
+        end.map(|end| self.at + end)
     }
 
-    /// If the next two lines are a data line and a blank one, each ended by LF: the data and where the next line
-    /// begins. Reads nothing.
+    /// From `start` to the end of the chunk.
     #[inline]
-    pub(super) fn plain_event(&mut self) -> Option<(Span, usize)> {
-        let start = line::data_start(self.word(self.at))? + self.at;
-        let end = self.line_end()?;
-        let next = end + 2;
-        (self.bytes.get(end..next)? == b"\n\n").then_some((Span { start, end }, next))
+    pub(super) fn from(&self, start: usize) -> &'i [u8] {
+        self.bytes.get(start..).unwrap_or_default()
     }
 
-    /// All that is left, if it is short and holds no line end.
+    /// From here to the line end, or to the end of the chunk.
     #[inline]
-    pub(super) fn short_piece(&self) -> Option<&'i [u8]> {
-        let rest = self.rest();
-        (rest.len() < WINDOW_BYTES && first_of_few(rest).is_none()).then_some(rest)
+    pub(super) fn until(&self, end: Option<usize>) -> &'i [u8] {
+        self.bytes.get(self.at..end.unwrap_or(self.bytes.len())).unwrap_or_default()
+    }
+
+    /// Whether the line that ends at `end` is followed by a blank one, and both are ended by LF.
+    #[inline]
+    pub(super) fn is_blank_line(&self, end: usize) -> bool {
+        self.bytes.get(end..).is_some_and(|rest| rest.starts_with(b"\n\n"))
     }
 
     /// Reads over the line end at `end`, CRLF as one. `false`: it is a CR and the last byte of the chunk, so
@@ -270,9 +271,9 @@ impl Marks {
     fn of(window: &[u8; WINDOW_BYTES]) -> Self {
         let quarters = quarters(window);
         Self {
-            line_feeds: marks(&quarters, b'\n'),
-            carriage_returns: marks(&quarters, b'\r'),
-            colons: marks(&quarters, b':'),
+            line_feeds: marks(quarters, b'\n'),
+            carriage_returns: marks(quarters, b'\r'),
+            colons: marks(quarters, b':'),
         }
     }
 }
@@ -280,7 +281,17 @@ impl Marks {
 #[inline]
 fn line_ends(window: &[u8; WINDOW_BYTES]) -> u64 {
     let quarters = quarters(window);
-    ends(marks(&quarters, b'\n'), marks(&quarters, b'\r'))
+    let line_feeds = quarters.map(|quarter| quarter.simd_eq(u8x16::splat(b'\n')));
+    let carriage_returns = quarters.map(|quarter| quarter.simd_eq(u8x16::splat(b'\r')));
+    let any_of = |[a, b, c, d]: [u8x16; 4]| ((a | b) | (c | d)).any();
+    // Masks are dear: most windows have no end, or no CR.
+    if any_of(carriage_returns) {
+        ends(mask(line_feeds), mask(carriage_returns))
+    } else if any_of(line_feeds) {
+        mask(line_feeds)
+    } else {
+        0
+    }
 }
 
 /// The LF of a CRLF is no end. One at the very beginning of a window never belongs to a CR before it: the line
@@ -296,9 +307,13 @@ fn quarters(window: &[u8; WINDOW_BYTES]) -> [u8x16; 4] {
 }
 
 #[inline]
-fn marks(quarters: &[u8x16; 4], byte: u8) -> u64 {
-    let wanted = u8x16::splat(byte);
-    let [a, b, c, d] = quarters.map(|quarter| u64::from(equal(quarter, wanted)));
+fn marks(quarters: [u8x16; 4], byte: u8) -> u64 {
+    mask(quarters.map(|quarter| quarter.simd_eq(u8x16::splat(byte))))
+}
+
+#[inline]
+fn mask(equal: [u8x16; 4]) -> u64 {
+    let [a, b, c, d] = equal.map(|quarter| u64::from(quarter.to_bitmask()));
     a | b << 16 | c << 32 | d << 48
 }
 
