@@ -36,8 +36,6 @@ struct World {
     is_locked: bool,
     inodes: BTreeMap<u64, Inode>,
     next_inode: u64,
-    /// What the file that was removed last had in it: the next one gets its blocks.
-    freed: Vec<u8>,
     /// Names as a process sees them.
     names: Names,
     /// Names as they would be found after a loss of power.
@@ -64,7 +62,6 @@ impl SimDisk {
             is_locked: false,
             inodes: BTreeMap::new(),
             next_inode: 1,
-            freed: Vec::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             unsynced_names: Vec::new(),
@@ -205,10 +202,7 @@ impl World {
     }
 
     fn remove_name(&mut self, name: &str) -> io::Result<()> {
-        let (name, inode) = self.names.remove_entry(name).ok_or_else(not_found)?;
-        if let Some(inode) = self.inodes.get(&inode) {
-            self.freed.clone_from(&inode.view);
-        }
+        let (name, _) = self.names.remove_entry(name).ok_or_else(not_found)?;
         self.unsynced_names.push(NameChange::Remove(name));
         Ok(())
     }
@@ -319,8 +313,7 @@ impl Disk for SimDisk {
             inode = match world.names.get(name).copied() {
                 Some(there) => there,
                 None => {
-                    let freed = std::mem::take(&mut world.freed);
-                    let new = world.new_inode(Inode::haunted(freed));
+                    let new = world.new_inode(Inode::default());
                     world.set_name(name, new);
                     new
                 }

@@ -1,9 +1,11 @@
-//! `cargo xtask`: the project's own tasks. `tidy` holds the house rules, `test` runs everything in order.
+//! `cargo xtask`: the project's own tasks. `tidy` holds the house rules, `test` runs everything in order,
+//! `simulate` is the long form of one test.
 //!
 //! Not a build system: it calls cargo, git and node and says what they said.
 //! **Invariant:** a check or step that could not run is a failure, never a silent skip.
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
+mod campaign;
 mod repo;
 mod test;
 mod tidy;
@@ -15,7 +17,9 @@ cargo xtask <command>
 
   tidy                        the house rules: dependency picture, file heads, links, bans
   test [--only STEP,STEP]     every step in order; the last line says how many tests passed
-  test --list                 the steps and what each needs";
+  test --list                 the steps and what each needs
+  simulate --seeds N [--from K] [--threads T] [--host NAME]
+                              seeds of the log's crash simulator; leaves a record in bench/runs";
 
 /// Why a command did not succeed, in a sentence for the person at the terminal.
 type Failure = String;
@@ -37,6 +41,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     match words.as_slice() {
         ["tidy"] => tidy::run(&repo::root()?),
         ["test", rest @ ..] => test::run(&repo::root()?, &test::Choice::parse(rest)?),
+        ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

@@ -67,6 +67,13 @@ pub(crate) fn metadata(root: &Path) -> Result<String, Failure> {
     output(Command::new(cargo()).args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root))
 }
 
+/// The commit that is checked out, and whether anything differs from it.
+pub(crate) fn commit(root: &Path) -> Result<String, Failure> {
+    let mut git = Command::new("git");
+    let said = output(git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(root))?;
+    Ok(said.trim().to_owned())
+}
+
 fn output(command: &mut Command) -> Result<String, Failure> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command

@@ -4,7 +4,7 @@
 //! **Invariant:** the last line is `N passed, 0 failed` if and only if every chosen step succeeded, and N counts
 //! tests that truly ran.
 
-mod child;
+pub(crate) mod child;
 mod needs;
 mod steps;
 mod tally;

@@ -13,23 +13,15 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tidings_log::Mutant;
-use world::World;
+use world::run;
 
 /// Seeds within which each has to be caught.
 const SEEDS: u64 = 10_000;
 
-fn run(seed: u64) -> Result<u64, String> {
-    let mut world = World::seeded(seed, None);
-    for _ in 0..40 {
-        world.step()?;
-    }
-    world.finish()
-}
-
 /// The first seed that catches it, and how.
 fn hunt(mutant: Mutant) -> Option<(u64, String)> {
     Mutant::switch(Some(mutant));
-    let caught = (0..SEEDS).find_map(|seed| match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+    let caught = (0..SEEDS).find_map(|seed| match catch_unwind(AssertUnwindSafe(|| run(seed, None))) {
         Ok(Ok(_)) => None,
         Ok(Err(message)) => Some((seed, message)),
         Err(_) => Some((seed, "a panic".into())),

@@ -1,10 +1,17 @@
 //! The log in a seeded world: random work, faults, loss of power between any two calls, also while it starts.
 //!
-//! A failing seed is named in the message; `TIDINGS_SEED=n` runs that one alone and tells what happens in it,
-//! `TIDINGS_SEEDS=n` runs that many. The canaries run the same world on
-//! disks that break a promise, and must fail: they prove that this test can.
-#![allow(clippy::print_stdout, reason = "one seed alone tells what happens in it")]
+//! A failing seed is named in the message; `TIDINGS_SEED=n` runs that one alone and tells what happens in it.
+//! `cargo xtask simulate` runs many, in release. The canaries run the same world on disks that break a promise, and
+//! must fail: they prove that this test can. Mutants of the log itself: `mutants.rs`.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "one seed alone tells what happens in it; a campaign tells how far it is, and how fast"
+)]
 
+#[path = "simulator/campaign.rs"]
+mod campaign;
 mod common;
 #[path = "simulator/model.rs"]
 mod model;
@@ -12,31 +19,17 @@ mod model;
 mod world;
 
 use tidings_testkit::disk::Lie;
-use world::World;
+use world::run;
 
+/// What CI runs; each seed has several lives and losses of power.
 const SEEDS: u64 = 1_000;
-
-fn run(seed: u64, lie: Option<Lie>) -> Result<u64, String> {
-    let mut world = World::seeded(seed, lie);
-    for _ in 0..40 {
-        world.step()?;
-    }
-    world.finish()
-}
 
 #[test]
 fn no_seed_loses_repeats_or_resurrects_anything() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let count = number("TIDINGS_SEEDS").unwrap_or(SEEDS);
-    let seeds = number("TIDINGS_SEED").map_or(0..count, |seed| seed..seed + 1);
-    let mut acked = 0;
-    for seed in seeds {
-        match run(seed, None) {
-            Ok(count) => acked += count,
-            Err(message) => panic!("seed {seed} (repeat it with TIDINGS_SEED={seed}): {message}"),
-        }
-    }
-    assert!(acked > 0, "the world did something");
+    let campaign = campaign::Campaign::from_environment(SEEDS);
+    let (tally, violations) = campaign.run();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert!(tally.acked > 0 && tally.starts > campaign.seeds(), "the world did something: {tally:?}");
 }
 
 #[test]

@@ -13,9 +13,6 @@ pub(super) struct Inode {
     durable: Vec<u8>,
     /// What may remain, in order.
     unsynced: Vec<Change>,
-    /// What the file's blocks held when they were another file's, by offset: a place that was never written may
-    /// show it.
-    ghost: Vec<u8>,
     /// A sync failed: a part of `view` will never be durable, whatever is synced later.
     is_apart: bool,
 }
@@ -27,19 +24,8 @@ enum Change {
 }
 
 impl Inode {
-    /// An empty file on blocks that held something.
-    pub(super) fn haunted(ghost: Vec<u8>) -> Self {
-        Self { ghost, ..Self::default() }
-    }
-
     pub(super) fn durable(content: &[u8]) -> Self {
-        Self {
-            view: content.to_vec(),
-            durable: content.to_vec(),
-            unsynced: Vec::new(),
-            ghost: Vec::new(),
-            is_apart: false,
-        }
+        Self { view: content.to_vec(), durable: content.to_vec(), unsynced: Vec::new(), is_apart: false }
     }
 
     pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> usize {
@@ -87,7 +73,7 @@ impl Inode {
 
     /// Of what was not synced, any part lasts: nothing, all, an in-order beginning that is torn at any byte, or
     /// each write and each cut for itself, whole, torn, or in any of its sectors. Where later bytes last and
-    /// earlier ones do not, there are zeros, or what a removed file had there.
+    /// earlier ones do not, there are zeros or old bytes.
     fn keep_some(&mut self, random: &mut Random) {
         let changes = std::mem::take(&mut self.unsynced);
         match random.below(6) {
@@ -139,13 +125,10 @@ impl Inode {
             }
             from = to;
         }
-        // The length may be there before the bytes are, and show what the blocks held before.
-        let (len, end) = (self.durable.len(), offset + bytes.len());
-        if len < end && random.once_in(2) {
+        // The length may be there before the bytes are.
+        let end = offset + bytes.len();
+        if self.durable.len() < end && random.once_in(2) {
             self.durable.resize(end, 0);
-            if let Some(old) = self.ghost.get(len..end.min(self.ghost.len())).filter(|_| random.once_in(2)) {
-                put(&mut self.durable, len, old);
-            }
         }
     }
 }

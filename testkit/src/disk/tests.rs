@@ -86,17 +86,6 @@ fn the_length_may_be_there_before_the_bytes() {
 }
 
 #[test]
-fn a_place_that_was_never_written_may_show_a_removed_file() {
-    let removed = |disk: &SimDisk| {
-        file(disk, "b").write_at(0, b"ghost").unwrap();
-        disk.unlink("b").unwrap();
-        file(disk, "a").write_at(0, b"xxxxx").unwrap();
-    };
-    let content = |disk: &SimDisk| disk.content("a").unwrap();
-    assert!(outcomes(removed, content).contains(b"ghost".as_slice()));
-}
-
-#[test]
 fn what_was_synced_stays_whatever_follows() {
     let work = |disk: &SimDisk| {
         let file = file(disk, "a");

@@ -9,7 +9,7 @@ use crate::Failure;
 ///
 /// # Errors
 /// If it cannot start, or ends in anything but success.
-pub(super) fn run(command: &mut Command) -> Result<(), Failure> {
+pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     announce(command);
     let status = command
         .stdin(Stdio::null())
@@ -22,7 +22,7 @@ pub(super) fn run(command: &mut Command) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Like [`run`], or if the output cannot be read.
-pub(super) fn watch(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<(), Failure> {
+pub(crate) fn watch(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<(), Failure> {
     announce(command);
     listen(command, |line| {
         println!("{line}");
@@ -34,7 +34,7 @@ pub(super) fn watch(command: &mut Command, mut on_line: impl FnMut(&str)) -> Res
 ///
 /// # Errors
 /// Like [`watch`].
-pub(super) fn listen(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<(), Failure> {
+pub(crate) fn listen(command: &mut Command, mut on_line: impl FnMut(&str)) -> Result<(), Failure> {
     let program = name(command);
     let mut child = command
         .stdin(Stdio::null())

@@ -254,6 +254,10 @@ impl Model {
                     },
                     _ => Seq(mark.0 - (wish.deeds.len() - 1 - at) as u64),
                 };
+                // A control that changed nothing has no place: there stands what came before it.
+                if self.deeds.contains_key(&seq) {
+                    continue;
+                }
                 self.apply(deed, seq)?;
             }
             let events = wish.deeds.iter().filter_map(|deed| match deed {

@@ -25,10 +25,46 @@ pub(crate) struct World {
     /// Faults that had struck when the present life began.
     struck: u64,
     is_told: bool,
+    tally: Tally,
+}
+
+/// What happened in a seed, or in many.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) steps: u64,
+    pub(crate) acked: u64,
+    /// Lives of the log that began, or tried to.
+    pub(crate) starts: u64,
+    pub(crate) losses: u64,
+    pub(crate) kills: u64,
+    /// Calls that failed because they were told to.
+    pub(crate) faults: u64,
+}
+
+impl Tally {
+    #[allow(dead_code, reason = "a campaign adds, a hunt does not")]
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.acked += other.acked;
+        self.starts += other.starts;
+        self.losses += other.losses;
+        self.kills += other.kills;
+        self.faults += other.faults;
+    }
+}
+
+/// Runs a seed: some dozens of steps, or, one seed in sixteen, some hundreds.
+pub(crate) fn run(seed: u64, lie: Option<Lie>) -> Result<Tally, String> {
+    let mut world = World::seeded(seed, lie);
+    let steps = if world.random.once_in(16) { 200 } else { 20 + world.random.below(36) };
+    for _ in 0..steps {
+        world.step()?;
+    }
+    world.finish()
 }
 
 impl World {
-    pub(crate) fn seeded(seed: u64, lie: Option<Lie>) -> Self {
+    fn seeded(seed: u64, lie: Option<Lie>) -> Self {
         let mut random = Random::seeded(seed);
         let disk = SimDisk::seeded(random.next());
         if let Some(lie) = lie {
@@ -48,10 +84,23 @@ impl World {
         let clock = TestClock::at(1_000_000);
         let model = Model::default();
         let is_told = std::env::var_os("TIDINGS_SEED").is_some();
-        Self { random, disk, clock, config, model, log: None, told: 0, events: 0, struck: 0, is_told }
+        Self {
+            random,
+            disk,
+            clock,
+            config,
+            model,
+            log: None,
+            told: 0,
+            events: 0,
+            struck: 0,
+            is_told,
+            tally: Tally::default(),
+        }
     }
 
-    pub(crate) fn step(&mut self) -> Result<(), String> {
+    fn step(&mut self) -> Result<(), String> {
+        self.tally.steps += 1;
         if self.log.is_none() {
             self.start()?;
         }
@@ -106,7 +155,7 @@ impl World {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Result<u64, String> {
+    fn finish(mut self) -> Result<Tally, String> {
         self.disk.set_capacity(None);
         if self.log.is_none() {
             self.start()?;
@@ -114,7 +163,8 @@ impl World {
         self.restart()?;
         self.power_cycle()?;
         self.look()?;
-        Ok(self.model.acked)
+        (self.tally.acked, self.tally.faults) = (self.model.acked, self.disk.struck());
+        Ok(self.tally)
     }
 
     /// Starts the log, through losses of power while it does.
@@ -128,6 +178,7 @@ impl World {
                 self.disk.lose_power_in(1 + self.random.below(12));
             }
             let struck = self.disk.struck();
+            self.tally.starts += 1;
             let opened = Manual::open(self.disk.clone(), &self.clock, self.config.clone());
             self.say(|| {
                 let sizes =
@@ -154,6 +205,7 @@ impl World {
                 }
                 _ => {
                     self.disk = self.disk.power_on();
+                    self.tally.losses += 1;
                     lost_power = true;
                 }
             }
@@ -173,6 +225,9 @@ impl World {
         }
         self.log = Some(log);
         let Some(found) = found else { return self.power_cycle() };
+        self.say(|| {
+            format!("found {:?} within {bounds:?}", found.iter().map(|r| r.seq.0).collect::<Vec<_>>())
+        });
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
         self.model.meet(&found, &bounds, may_lose_tail)?;
         self.look()?;
@@ -182,6 +237,7 @@ impl World {
     fn kill(&mut self) -> Result<(), String> {
         self.log = None;
         self.disk = self.disk.kill();
+        self.tally.kills += 1;
         if self.random.once_in(2) {
             self.rot(false)?;
         }
@@ -194,6 +250,7 @@ impl World {
         self.disk.lose_power();
         self.log = None;
         self.disk = self.disk.power_on();
+        self.tally.losses += 1;
         self.start_after(true)
     }
 
