@@ -77,6 +77,8 @@ pub struct Fold {
     trimmed_max: Seq,
     losses: u64,
     forgotten_at: u64,
+    /// Topics that have nothing left to tell before this place are forgotten; not part of the state.
+    swept: Seq,
 }
 
 impl PartialEq for Fold {
@@ -231,6 +233,11 @@ impl Fold {
             }
         }
         let oldest = trimmed.through.next();
+        if oldest <= self.swept && trimmed.topics.iter().all(|(_, through)| *through >= oldest) {
+            // Nobody's history ends before the log's now who had some before.
+            return;
+        }
+        self.swept = oldest;
         let mut forgotten = self.forgotten;
         let tells_nothing = |look: &Look<'_>| {
             let history_gone =

@@ -25,6 +25,9 @@ pub struct LogConfig {
     pub retention_count: Option<u64>,
     /// The newest event of each topic is kept, whatever limit it is past, unless it is a tombstone.
     pub retention_keep_last: bool,
+    /// For how long what is gone may still take space: then at latest a segment is written anew without it, however
+    /// little it is.
+    pub erase_after_ms: u64,
     /// Limits for the topics that declare none themselves; the first selector that matches counts.
     pub topic_retention: Vec<(Selector, Retention)>,
     /// For how long repetitions under an idempotency key are known.
@@ -71,6 +74,7 @@ impl Default for LogConfig {
             retention_bytes: Some(8 << 30),
             retention_count: None,
             retention_keep_last: false,
+            erase_after_ms: 12 * 3_600_000,
             topic_retention: Vec::new(),
             key_window: KeyWindow::default(),
             submit_queue_max: 4_096,

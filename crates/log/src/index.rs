@@ -14,7 +14,8 @@ use crate::wire::{Input, Output, index, len32};
 /// Bytes between marks: what a reader may have to walk before the place it wants.
 const MARK_EVERY_BYTES: u32 = 16 << 10;
 const MAGIC: u32 = u32::from_le_bytes(*b"TIDX");
-const VERSION: u32 = 1;
+/// Version 1 does not tell when a topic's last event was.
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 12;
 /// Longest table that is loaded: far over what a segment of the largest size can need.
@@ -83,6 +84,8 @@ pub(crate) struct Builder {
 struct Thread {
     entries: Vec<Entry>,
     bytes: u64,
+    /// The time of the last one.
+    last_ms: u64,
 }
 
 impl Builder {
@@ -111,6 +114,7 @@ impl Builder {
             if thread.entries.last().is_none_or(|last| last.seq_delta < seq_delta) {
                 thread.entries.push(entry);
                 thread.bytes += u64::from(entry.data_bytes);
+                thread.last_ms = record.time_ms;
             }
         }
     }
@@ -171,6 +175,7 @@ impl Builder {
             table.u32(thread.entries.last().map_or(0, |entry| entry.seq_delta));
             table.u64(thread.bytes);
             table.u32(crc32c::crc32c(entries.get(from..).unwrap_or_default()));
+            table.u32(u32::try_from(self.time_max_ms.saturating_sub(thread.last_ms)).unwrap_or(u32::MAX));
             start = start.saturating_add(len32(thread.entries.len()));
         }
         for mark in &self.marks {
@@ -219,6 +224,8 @@ pub(crate) struct Row {
     last_delta: u32,
     pub(crate) bytes: u64,
     crc: u32,
+    /// How long before the segment's latest time its last event was, in milliseconds.
+    pub(crate) last_before_ms: u32,
 }
 
 impl Row {
@@ -261,7 +268,8 @@ impl Table {
             if start.checked_add(count).is_none_or(|end| end > head.entries) {
                 return None;
             }
-            rows.push(Row { name, start, count, last_delta, bytes, crc });
+            let last_before_ms = if head.version == 1 { 0 } else { input.u32()? };
+            rows.push(Row { name, start, count, last_delta, bytes, crc, last_before_ms });
         }
         let mut marks = Vec::new();
         for _ in 0..head.marks {
@@ -315,6 +323,7 @@ impl Table {
 }
 
 struct Head {
+    version: u32,
     salt: u64,
     segment_bytes: u64,
     base: Seq,
@@ -329,10 +338,12 @@ struct Head {
 impl Head {
     fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let mut input = Input::new(bytes);
-        if input.u32()? != MAGIC || input.u32()? != VERSION {
+        let (magic, version) = (input.u32()?, input.u32()?);
+        if magic != MAGIC || !(1..=VERSION).contains(&version) {
             return None;
         }
         let head = Self {
+            version,
             salt: input.u64()?,
             segment_bytes: input.u64()?,
             base: Seq(input.u64()?),

@@ -1,6 +1,6 @@
 //! The keeper: what has to be done beside writing, on a thread of its own, so that no append waits for it.
 //!
-//! Sidecars of sealed segments and checkpoints. The writer asks ([`Keeper::ask`]), the keeper works through what it
+//! Sidecars of sealed segments, checkpoints, looks at what is past its limits, and compaction. The writer asks ([`Keeper::ask`]), the keeper works through what it
 //! was handed and never looks at the writer's state; what became of it comes back as a [`Report`], which the writer
 //! takes between two batches. With a [`crate::Pump`] there is no thread: jobs wait until [`crate::Pump::keep`] does
 //! them, so that a test says when.
@@ -19,11 +19,14 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
-use tidings_hub::Seq;
+use tidings_hub::{Retention, Seq, TopicName};
 
 use crate::checkpoint::Snapshot;
+use crate::compact::{self, Rewritten};
+use crate::error::Trouble;
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Removal, Retired};
+use crate::retention::{Trim, trim_of};
 use crate::segment::{CHECKPOINT, file_name};
 use crate::shared::{SealedSegment, Shared};
 
@@ -40,6 +43,12 @@ pub(crate) enum Job {
     Sidecar(Arc<SealedSegment>),
     /// Write a checkpoint; before, if history is to go, find out who loses what.
     Checkpoint(Box<Snapshot>),
+    /// Look up how far these topics are over limits of their own.
+    Look { topics: Vec<(TopicName, Seq, Retention)>, now_ms: u64 },
+    /// Write segments anew with what is alive in them.
+    Rewrite(Vec<Arc<SealedSegment>>),
+    /// Put a new file in its place. A checkpoint with everything up to `known_at` in it is durable.
+    Install { rewritten: Box<Rewritten>, known_at: Seq },
 }
 
 /// What became of a job.
@@ -50,6 +59,12 @@ pub(crate) enum Report {
         /// The history that may go now (or, if the checkpoint is not stored, had been asked to go).
         retired: Option<Retired>,
     },
+    /// How far each topic is to be trimmed.
+    Looked(Vec<(TopicName, Trim)>),
+    /// The new file, if it could be made.
+    Rewritten(Option<Box<Rewritten>>),
+    /// The segment that took the place of others, if it did.
+    Installed(Option<Arc<SealedSegment>>),
 }
 
 /// Whether a job will be done.
@@ -67,6 +82,9 @@ impl Job {
         match self {
             Self::Sidecar(_) => 0,
             Self::Checkpoint(_) => 1,
+            Self::Look { .. } => 2,
+            Self::Install { .. } => 3,
+            Self::Rewrite(_) => 4,
         }
     }
 }
@@ -95,10 +113,8 @@ struct Queue {
 
 impl Queue {
     fn take(&mut self) -> Option<Job> {
-        let is_removal_told = self.reports.iter().any(|report| {
-            let Report::Checkpoint { retired, .. } = report;
-            retired.is_some()
-        });
+        let is_removal_told =
+            self.reports.iter().any(|report| matches!(report, Report::Checkpoint { retired: Some(_), .. }));
         let may_begin = |job: &Job| !(is_removal_told && matches!(job, Job::Checkpoint(_)));
         let candidates = self.jobs.iter().enumerate().filter(|(_, job)| may_begin(job));
         let (at, _) = candidates.min_by_key(|(_, job)| job.rank())?;
@@ -203,7 +219,7 @@ fn take_checkpoint(jobs: &mut VecDeque<Job>) -> Option<Box<Snapshot>> {
     let at = jobs.iter().position(|job| matches!(job, Job::Checkpoint(_)))?;
     match jobs.remove(at)? {
         Job::Checkpoint(snapshot) => Some(snapshot),
-        Job::Sidecar(_) => None,
+        _ => None,
     }
 }
 
@@ -249,26 +265,41 @@ impl Inner {
                 None
             }
             Job::Checkpoint(snapshot) => Some(self.store_checkpoint(*snapshot)),
+            Job::Look { topics, now_ms } => Some(Report::Looked(self.look(topics, now_ms))),
+            Job::Rewrite(inputs) => {
+                let rewritten = compact::rewrite(&self.shared, inputs);
+                Some(Report::Rewritten(told(rewritten).flatten().map(Box::new)))
+            }
+            Job::Install { rewritten, known_at } => {
+                Some(Report::Installed(told(compact::install(&self.shared, *rewritten, known_at))))
+            }
         }
     }
 
-    fn store_sidecar(&self, segment: &SealedSegment) {
+    fn look(&self, topics: Vec<(TopicName, Seq, Retention)>, now_ms: u64) -> Vec<(TopicName, Trim)> {
+        let look = |(topic, last, retention): (TopicName, Seq, Retention)| {
+            let trim = told(trim_of(&self.shared, topic.as_str(), last, retention, now_ms));
+            trim.map(|trim| (topic, trim))
+        };
+        topics.into_iter().filter_map(look).collect()
+    }
+
+    fn store_sidecar(&self, segment: &Arc<SealedSegment>) {
         let Some(grown) = segment.grown() else { return };
-        let base = segment.facts.base;
         let index = grown.inner.read().index.encode(segment.salt, segment.facts.bytes);
-        self.shared.store_index(base, &index);
+        self.shared.store_index(segment, &index);
         segment.let_go();
         // It may have been removed meanwhile; its index must not outlive it.
-        if !self.shared.catalog.read().sealed.iter().any(|kept| kept.facts.base == base) {
-            self.shared.remove_index(base);
+        if !self.shared.is_current(segment) {
+            self.shared.remove_index(segment);
         }
     }
 
     fn store_checkpoint(&self, mut snapshot: Snapshot) -> Report {
         let retired = snapshot.removal.take().map(|removal: Removal| {
-            let retired = removal.retire(&self.shared, &snapshot.fold);
+            let retired = removal.retire(&self.shared, &mut snapshot.fold, snapshot.oldest);
             snapshot.fold.trim(&retired.trimmed);
-            snapshot.oldest = retired.removal.oldest;
+            snapshot.oldest = retired.trimmed.through.next();
             retired
         });
         let through = snapshot.through;
@@ -292,6 +323,11 @@ impl Inner {
         }
         Report::Checkpoint { through, is_stored: true, retired }
     }
+}
+
+/// What came of upkeep that is tried again some other time, and needs no more than a line in the program's log.
+fn told<T>(result: Result<T, Trouble>) -> Option<T> {
+    result.inspect_err(|trouble| tracing::warn!(%trouble, "a part of the upkeep is put off")).ok()
 }
 
 /// Should the keeper panic, whoever waits for it is told, and whoever reads the program's log.

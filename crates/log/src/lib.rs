@@ -10,6 +10,7 @@
 
 mod cache;
 mod checkpoint;
+mod compact;
 mod config;
 mod disk;
 mod error;

@@ -79,7 +79,7 @@ impl MemoryLog {
         let writer = Writer {
             judge,
             attachment: Attachment::Waiting(Fold::default()),
-            limits: Limits::new(&config, &Fold::default()),
+            limits: Limits::new(&config, &Fold::default(), Seq::ZERO),
             now: RetentionClock::new(clock.wall_ms(), clock.monotonic_ms()),
             is_stopped: false,
         };
@@ -192,7 +192,7 @@ impl Shared {
         }
         kept.trimmed.retain(|topic, _| fold.get(topic.as_str()).is_some());
         kept.bounds.oldest = oldest;
-        writer.limits.retain(fold);
+        writer.limits.cool(fold, Seq::ZERO);
     }
 
     fn read(&self, want: &Want, range: SeqRange, bytes_max: usize) -> Page {

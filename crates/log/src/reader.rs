@@ -52,7 +52,14 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
             Segment::Sealed(sealed) => {
                 let done = match sealed.grown() {
                     Some(grown) => page.active(&grown, from, last)?,
-                    None => page.sealed(sealed, from, last)?,
+                    None => match page.sealed(sealed, from, last) {
+                        // Compacted while it was read: what was taken is right, the rest stands in the new file.
+                        Err(_) if !shared.is_current(sealed) => {
+                            from = page.records.last().map_or(from, |record| from.max(record.seq.next()));
+                            continue;
+                        }
+                        done => done?,
+                    },
                 };
                 (done, sealed.facts.last)
             }
@@ -106,13 +113,15 @@ struct Source<'a> {
     file: &'a dyn DiskFile,
     base: Seq,
     salt: u64,
+    /// Where the first batch begins.
+    start: u64,
     end: u64,
 }
 
 impl Collect<'_> {
     fn sealed(&mut self, segment: &SealedSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
         let base = segment.facts.base;
-        let Some(file) = self.shared.file(&file_name(base, LOG))? else {
+        let Some(file) = self.shared.file(segment, LOG)? else {
             // The retention moves the bound before it removes a file: `Page::oldest` will tell.
             if self.shared.bounds.lock().oldest > base {
                 return Ok(Done::All);
@@ -120,7 +129,8 @@ impl Collect<'_> {
             let place = self.shared.disk.place(&file_name(base, LOG));
             return Err(Trouble::damaged(place, 0, "the file is gone"));
         };
-        let source = Source { file: &*file, base, salt: segment.salt, end: segment.facts.bytes };
+        let (start, end) = (segment.start, segment.facts.bytes);
+        let source = Source { file: &*file, base, salt: segment.salt, start, end };
         let table = self.shared.table(segment)?;
         let mark = |seq| table.as_ref().and_then(|table| table.mark_before(seq));
         let topics = match self.want {
@@ -157,7 +167,8 @@ impl Collect<'_> {
     fn active(&mut self, segment: &ActiveSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
         let base = segment.base;
         let end = segment.inner.read().end;
-        let source = Source { file: &*segment.file, base, salt: segment.salt, end };
+        let start = SEGMENT_HEADER_BYTES as u64;
+        let source = Source { file: &*segment.file, base, salt: segment.salt, start, end };
         let mark = |seq| segment.inner.read().index.mark_before(seq);
         let topics = match self.want {
             Want::Exactly(places) => return self.places(&source, places, from, last, mark),
@@ -226,7 +237,7 @@ impl Collect<'_> {
         last: Seq,
     ) -> Result<Done, Trouble> {
         let mut window = Window::new(source.file, source.end, SCAN_BYTES);
-        let mut at = start.unwrap_or(SEGMENT_HEADER_BYTES as u64);
+        let mut at = start.unwrap_or(source.start);
         while let Some((record, next)) = self.next_record(&mut window, source, at)? {
             let seq = record.seq;
             if seq > last {
@@ -250,7 +261,7 @@ impl Collect<'_> {
         mark: impl Fn(Seq) -> Option<u64>,
     ) -> Result<Done, Trouble> {
         let mut window = Window::new(source.file, source.end, 4 * LOOK_BYTES);
-        let mut at = SEGMENT_HEADER_BYTES as u64;
+        let mut at = source.start;
         let mut seen: Option<Record> = None;
         let start = places.partition_point(|place| *place < from);
         for place in places.iter().skip(start).take_while(|place| **place <= last) {
@@ -345,7 +356,7 @@ pub(crate) fn look_at(shared: &Shared, segment: &Segment, entry: Entry) -> Resul
             let base = sealed.facts.base;
             let name = file_name(base, LOG);
             let gone = || Trouble::damaged(shared.disk.place(&name), 0, "the file is gone");
-            (shared.file(&name)?.ok_or_else(gone)?, base, sealed.salt, sealed.facts.bytes)
+            (shared.file(sealed, LOG)?.ok_or_else(gone)?, base, sealed.salt, sealed.facts.bytes)
         }
     };
     let mut window = Window::new(&*file, end, LOOK_BYTES);

@@ -24,13 +24,14 @@ use crate::lost::{self, LOST};
 use crate::meta::{META, Meta, new_epoch};
 use crate::mutants::{Mutant, is_on};
 use crate::retention::{Limits, RetentionClock};
-use crate::segment::{LOG, SegmentHeader, file_name};
+use crate::segment::{LOG, Sealed, SegmentHeader, VERSION, file_name};
 use crate::shared::{Catalog, Shared};
 use crate::tail::{Failure, Tail};
+use crate::writer::erase::Erasing;
 use crate::writer::{Forming, State, Writer};
 
 use cut::Cure;
-use replay::Replayed;
+use replay::{Last, Replayed};
 use survey::Survey;
 
 /// Lives that are remembered. Positions of older ones are answered like those of another log.
@@ -133,17 +134,23 @@ fn start(
             trouble => Stop::Trouble(trouble),
         })?;
     let Replayed { fold, mut keys, tail, reserved_through, .. } = replayed;
+    let mut sealed = survey.sealed();
     let tail = match tail {
-        Some(tail) => tail,
-        None => first_segment(&*disk, log_id, random()?, head, reserved_through)?,
+        Some(Last::Growing(tail)) => tail,
+        last => {
+            // One that takes no more records, or none: it goes on in a new one.
+            let before = last.and_then(Last::sealed);
+            let previous = before.as_ref().map(|before| before.facts.clone());
+            sealed.extend(before.map(Arc::new));
+            first_segment(&*disk, log_id, random()?, head, reserved_through, previous)?
+        }
     };
     keys.expire(wall_ms);
     let epochs = Arc::new(meta.epochs.clone());
-    let sealed = survey.sealed();
     let active = Arc::clone(&tail.segment);
     let oldest = sealed.front().map_or(active.base, |segment| segment.facts.base).min(head.next());
     let bounds = Bounds { oldest, head, epochs: Arc::clone(&epochs), durability: config.durability };
-    let limits = Limits::new(config, &fold);
+    let limits = Limits::new(config, &fold, active.base);
     let judge = Judge::new(fold.clone(), keys, epochs, head);
     let catalog = Catalog { sealed, active };
     let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, lost, config.index_cache_bytes));
@@ -165,6 +172,7 @@ fn start(
         known_through,
         is_checkpoint_owed: false,
         is_removal_asked: false,
+        erasing: Erasing::default(),
         orphans: Vec::new(),
         is_removal_open: false,
         batch: Forming::default(),
@@ -209,8 +217,17 @@ fn first_segment(
     salt: u64,
     head: Seq,
     reserved_through: Seq,
+    previous: Option<Sealed>,
 ) -> Result<Tail, Trouble> {
-    let header = SegmentHeader { log_id, salt, base: head.next(), reserved_through, previous: None };
+    let header = SegmentHeader {
+        version: VERSION,
+        log_id,
+        salt,
+        base: head.next(),
+        reserved_through,
+        previous,
+        compacted: None,
+    };
     Tail::create(disk, &header).map_err(|failure| {
         let kind = match &failure {
             Failure::Full(_) => io::ErrorKind::StorageFull,

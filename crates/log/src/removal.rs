@@ -1,73 +1,237 @@
-//! Old segments on their way out: who loses what with them.
+//! What is past its limits, and who loses what with it: a sweep over the tables of sealed segments.
 //!
 //! **Order:** known by a durable checkpoint, then told, then out of sight, then off the disk. So nothing is ever
 //! answered that rests on an absence which a crash could undo. Where no checkpoint can be written (a full disk), the
 //! files go under an older one that has all their records in it, and nothing is written until they are gone.
+//!
+//! A sweep reads a table, no records: a topic's events of a segment go together, when the last of them is too old.
+//! **Invariant:** the newest event of a topic that keeps it stays, unless it is a tombstone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidings_hub::fold::Fold;
+use tidings_hub::fold::{Fold, TopicState};
 use tidings_hub::ports::Trimmed;
 use tidings_hub::{Seq, TopicName};
 
+use crate::compact::Share;
+use crate::error::Trouble;
+use crate::index::{Row, Table};
+use crate::retention::Rules;
 use crate::shared::{SealedSegment, Shared};
 
-/// Segments that are to go: the oldest ones.
+/// What an event costs beside its data, about.
+const EVENT_COST_BYTES: u64 = 64;
+/// A segment is swept again after this part of its age,
+const SWEEP_AGE_PARTS: u64 = 16;
+/// but neither more often than this
+const SWEEP_EVERY_MS_MIN: u64 = 1_000;
+/// nor, if anything may have become of it, less often.
+const SWEEP_EVERY_MS_MAX: u64 = 3_600_000;
+
+/// What a sweep is to look at.
 pub(crate) struct Removal {
-    pub(crate) dropped: Vec<Arc<SealedSegment>>,
-    /// The base of the first segment that stays.
-    pub(crate) oldest: Seq,
+    /// Sealed segments, oldest first.
+    pub(crate) segments: Vec<Swept>,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) now_ms: u64,
 }
 
-/// A removal, and what it takes from whom.
+pub(crate) struct Swept {
+    pub(crate) segment: Arc<SealedSegment>,
+    /// It is past the limits of the log: only what is kept as a newest event stays.
+    pub(crate) is_over: bool,
+}
+
+/// What may go now, and what it takes from whom.
 pub(crate) struct Retired {
-    pub(crate) removal: Removal,
+    /// Segments with nothing alive in them: the oldest ones.
+    pub(crate) dropped: Vec<Arc<SealedSegment>>,
     pub(crate) trimmed: Trimmed,
+    pub(crate) found: Vec<Found>,
 }
 
-impl Removal {
+/// What was found out about a segment.
+pub(crate) struct Found {
+    pub(crate) base: Seq,
+    pub(crate) share: Share,
+    /// It was past the limits of the log.
+    pub(crate) is_over: bool,
+    /// Something too old in it is kept for as long as nothing newer comes.
+    pub(crate) has_kept: bool,
+    /// When something in it is too old.
+    pub(crate) due_ms: Option<u64>,
+    /// When it may be looked at again.
+    pub(crate) not_before_ms: u64,
+}
+
+impl Retired {
     /// The last place that goes.
     pub(crate) fn last(&self) -> Seq {
         self.dropped.last().map_or(Seq::ZERO, |segment| segment.facts.last)
     }
+}
 
-    /// Finds out what each topic loses: the last place of it that goes. Reads the indexes of these segments.
-    pub(crate) fn retire(self, shared: &Shared, fold: &Fold) -> Retired {
-        let topics = losses(shared, fold, &self.dropped, self.oldest);
-        Retired { trimmed: Trimmed { through: self.oldest.prev(), topics }, removal: self }
+impl Removal {
+    /// Finds out what goes. `oldest` is the oldest place that is kept now.
+    pub(crate) fn retire(self, shared: &Shared, fold: &mut Fold, oldest: Seq) -> Retired {
+        let mut losses = HashMap::new();
+        let mut found = Vec::new();
+        for Swept { segment, is_over } in &self.segments {
+            match self.sweep(shared, fold, segment, *is_over, &mut losses) {
+                Ok(swept) => found.push(swept),
+                Err(trouble) => {
+                    let base = segment.facts.base.0;
+                    tracing::warn!(base, %trouble, "a segment could not be looked through");
+                }
+            }
+        }
+        let is_dead = |segment: &Arc<SealedSegment>| {
+            let base = segment.facts.base;
+            found.iter().any(|found| found.base == base && found.share.events == 0)
+        };
+        let (dropped, oldest) = {
+            let catalog = shared.catalog.read();
+            let dropped: Vec<_> =
+                catalog.sealed.iter().take_while(|segment| is_dead(segment)).cloned().collect();
+            let next = catalog.sealed.get(dropped.len()).map_or(catalog.active.base, |next| next.facts.base);
+            let oldest = if dropped.is_empty() { oldest } else { next };
+            (dropped, oldest)
+        };
+        let topics = losses.into_iter().collect();
+        Retired { dropped, trimmed: Trimmed { through: oldest.prev(), topics }, found }
+    }
+
+    fn sweep(
+        &self,
+        shared: &Shared,
+        fold: &mut Fold,
+        segment: &Arc<SealedSegment>,
+        is_over: bool,
+        losses: &mut HashMap<TopicName, Seq>,
+    ) -> Result<Found, Trouble> {
+        let (base, now_ms) = (segment.facts.base, self.now_ms);
+        let age_ms = now_ms.saturating_sub(segment.facts.time_max_ms);
+        let not_before_ms =
+            now_ms.saturating_add((age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX));
+        let table = match shared.load_table(segment)? {
+            Some(table) => Some(Arc::new(table)),
+            None => shared.table(segment)?,
+        };
+        let Some(table) = table else {
+            if is_over {
+                // Its index is not to be had: every topic may have lost something there.
+                let all: Vec<_> = fold.names().filter_map(|name| TopicName::parse(name).ok()).collect();
+                for name in all {
+                    lose(fold, &name, segment.facts.last, losses);
+                }
+                let share = Share { live_bytes: 0, has_dead: true, events: 0 };
+                return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
+            }
+            let share = Share { live_bytes: segment.facts.bytes, has_dead: false, events: u64::MAX };
+            return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
+        };
+        let (mut total, mut live) = (Weight::default(), Weight::default());
+        let (mut due_ms, mut has_kept) = (None::<u64>, false);
+        for row in table.rows() {
+            total.add(row, row.count.into());
+            // One that is not known has nothing that is alive.
+            let Some(state) = fold.get(row.name.as_str()) else { continue };
+            let time_ms = segment.facts.time_max_ms.saturating_sub(row.last_before_ms.into());
+            let due = due_of(&self.rules, row, &state, time_ms);
+            let is_old = due.is_some_and(|due| due <= now_ms);
+            if is_over || is_old {
+                let keeps = self.rules.of(row.name.as_str(), &state).keep_last;
+                let is_kept = keeps && row.last(base) == state.last && !state.last_is_tombstone;
+                has_kept |= is_kept;
+                let through = if is_kept {
+                    before_last(shared, segment, &table, row, state.trimmed)?
+                } else {
+                    Some(row.last(base))
+                };
+                if let Some(through) = through {
+                    lose(fold, &row.name, through, losses);
+                }
+            } else if let Some(due) = due {
+                due_ms = Some(due_ms.map_or(due, |before| before.min(due)));
+            }
+            let trimmed = fold.get(row.name.as_str()).map_or(Seq(u64::MAX), |state| state.trimmed);
+            live.add(row, alive(shared, segment, &table, row, trimmed)?);
+        }
+        let bytes = u128::from(segment.facts.bytes) * u128::from(live.bytes) / u128::from(total.bytes.max(1));
+        let share = Share {
+            live_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+            has_dead: live.events < total.events,
+            events: live.events,
+        };
+        Ok(Found { base, share, is_over, has_kept, due_ms, not_before_ms })
     }
 }
 
-fn losses(
+#[derive(Default)]
+struct Weight {
+    events: u64,
+    bytes: u64,
+}
+
+impl Weight {
+    fn add(&mut self, row: &Row, events: u64) {
+        self.events += events;
+        self.bytes += events * (EVENT_COST_BYTES + row.bytes / u64::from(row.count.max(1)));
+    }
+}
+
+/// When a topic's events of a segment are too old; the newest of all, if it is kept, never is.
+fn due_of(rules: &Rules, row: &Row, state: &TopicState, time_ms: u64) -> Option<u64> {
+    let own = rules.of(row.name.as_str(), state).age_ms;
+    let age_ms = own.into_iter().chain(rules.age_ms).min()?;
+    Some(time_ms.saturating_add(age_ms).saturating_add(1))
+}
+
+fn lose(fold: &mut Fold, name: &TopicName, through: Seq, losses: &mut HashMap<TopicName, Seq>) {
+    let Some(state) = fold.get(name.as_str()) else { return };
+    if state.trimmed < through.min(state.last) {
+        fold.lose(name, through);
+        losses.insert(name.clone(), through);
+    }
+}
+
+/// How many of a row's events are past a place.
+fn alive(
     shared: &Shared,
-    fold: &Fold,
-    dropped: &[Arc<SealedSegment>],
-    oldest: Seq,
-) -> Vec<(TopicName, Seq)> {
-    // Each was a name before it came into the fold.
-    let named = |(name, through): (&str, Seq)| Some((TopicName::parse(name).ok()?, through));
-    // Topics with nothing newer lose all they have.
-    let all = fold.iter().filter(|(_, state)| state.last < oldest && state.trimmed < state.last);
-    let mut losses: Vec<_> = all.map(|(name, state)| (name, state.last)).filter_map(named).collect();
-    let mut partly = HashMap::new();
-    for segment in dropped {
-        let rows = shared.table(segment).ok().flatten();
-        let Some(table) = rows else {
-            // Its index is not to be had: every topic may have lost something there.
-            let last = segment.facts.last;
-            partly.extend(fold.names().map(|name| (name, last)).filter_map(named));
-            continue;
-        };
-        for row in table.rows() {
-            partly.insert(row.name.clone(), row.last(segment.facts.base));
-        }
+    segment: &SealedSegment,
+    table: &Table,
+    row: &Row,
+    trimmed: Seq,
+) -> Result<u64, Trouble> {
+    let (count, base) = (u64::from(row.count), segment.facts.base);
+    if trimmed < base {
+        return Ok(count);
     }
-    for (name, through) in partly {
-        let state = fold.get(name.as_str());
-        if state.is_some_and(|state| state.last >= oldest && state.trimmed < through) {
-            losses.push((name, through));
-        }
+    if trimmed >= row.last(base) {
+        return Ok(0);
     }
-    losses
+    if count < 2 {
+        return Ok(count);
+    }
+    let entries = shared.load_entries(segment, table, row)?;
+    Ok(entries
+        .map_or(count, |entries| entries.iter().filter(|entry| entry.seq(base) > trimmed).count() as u64))
+}
+
+/// The event of a topic before its last one in this segment, if it is still there.
+fn before_last(
+    shared: &Shared,
+    segment: &SealedSegment,
+    table: &Table,
+    row: &Row,
+    trimmed: Seq,
+) -> Result<Option<Seq>, Trouble> {
+    let base = segment.facts.base;
+    if row.count < 2 || trimmed.next() >= row.last(base) {
+        return Ok(None);
+    }
+    let Some(entries) = shared.load_entries(segment, table, row)? else { return Ok(None) };
+    let before = entries.iter().rev().nth(1).map(|entry| entry.seq(base));
+    Ok(before.filter(|before| *before > trimmed))
 }

@@ -1,13 +1,14 @@
-//! What may go: which old segments, by age and bytes of the whole log, and how far a topic is to be trimmed by
-//! its own limits. Removes nothing itself.
+//! What may go: which old segments, by the limits of the whole log, and how far a topic is to be trimmed by its own
+//! limits. Removes nothing itself.
 //!
 //! **Invariant:** a clock that jumps ahead does not empty the log: what counts as now follows the wall clock, but
 //! gains on it at most as fast as the monotonic clock runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use tidings_hub::fold::{Fold, TopicState};
-use tidings_hub::{Control, EventBody, Record, Retention, Selector, Seq, TopicName, What};
+use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
 
 use crate::config::LogConfig;
 use crate::error::Trouble;
@@ -16,8 +17,8 @@ use crate::reader::look_at;
 use crate::segment::Sealed;
 use crate::shared::{Segment, Shared};
 
-/// Topics that are trimmed in one round.
-const TOPICS_MAX: usize = 256;
+/// Topics that are due, and as many to which something was added, that are looked at in one round.
+const TOPICS_MAX: usize = 512;
 /// Times of events that are looked up for one topic in one round.
 const LOOKS_MAX: usize = 4_096;
 
@@ -47,24 +48,27 @@ impl RetentionClock {
     }
 }
 
-/// How many of the oldest sealed segments may go. `active` is the length of the one being written, and the
-/// latest time in it, if it has a record.
-pub(crate) fn segments_to_drop<'a>(
+/// How many of the oldest sealed segments are past the limits of the log. `active` is the one being written; without
+/// a record it has no time.
+pub(crate) fn segments_over<'a>(
     now_ms: u64,
     config: &LogConfig,
     sealed: impl DoubleEndedIterator<Item = &'a Sealed> + ExactSizeIterator,
-    active: (u64, Option<u64>),
+    active: &Sealed,
 ) -> usize {
     // A segment is no newer than those after it, whatever a clock that was ahead wrote into it.
-    let mut time_ms = active.1.unwrap_or(u64::MAX);
-    let mut bytes = active.0;
+    let has_records = active.last >= active.base;
+    let mut time_ms = if has_records { active.time_max_ms } else { u64::MAX };
+    let (mut bytes, mut newer) = (active.bytes, active.events);
     let mut drop = 0;
     for (at, segment) in sealed.enumerate().rev() {
         time_ms = time_ms.min(segment.time_max_ms);
         bytes = bytes.saturating_add(segment.bytes);
         let is_old = config.retention_age_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
-        let is_over = config.retention_bytes.is_some_and(|bytes_max| bytes > bytes_max);
-        if is_old || is_over {
+        let is_large = config.retention_bytes.is_some_and(|bytes_max| bytes > bytes_max);
+        let is_many = config.retention_count.is_some_and(|count| newer >= count);
+        newer = newer.saturating_add(segment.events);
+        if is_old || is_large || is_many {
             // The newest that must go takes all before it along.
             drop = at + 1;
             break;
@@ -73,38 +77,17 @@ pub(crate) fn segments_to_drop<'a>(
     drop
 }
 
-/// The topics that have limits of their own.
+/// What holds for topics.
 #[derive(Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct Rules {
     by_pattern: Vec<(Selector, Retention)>,
     /// Every topic keeps its newest event.
     keep_last: bool,
-    topics: HashMap<TopicName, Limited>,
-    /// Rounds so far.
-    round: u64,
+    /// The age limit of the whole log.
+    pub(crate) age_ms: Option<u64>,
 }
 
-#[derive(Debug)]
-struct Limited {
-    retention: Retention,
-    /// Whether events were added since it was looked at.
-    is_touched: bool,
-    /// When its oldest event is too old.
-    due_ms: Option<u64>,
-    /// The round in which it was looked at last.
-    looked_at: u64,
-}
-
-impl Limits {
-    pub(crate) fn new(config: &LogConfig, fold: &Fold) -> Self {
-        let (by_pattern, keep_last) = (config.topic_retention.clone(), config.retention_keep_last);
-        let mut limits = Self { by_pattern, keep_last, topics: HashMap::new(), round: 0 };
-        for (name, state) in fold.iter() {
-            limits.set(name, &state);
-        }
-        limits
-    }
-
+impl Rules {
     /// What holds for a topic beside the limits of the log.
     pub(crate) fn of(&self, name: &str, state: &TopicState) -> Retention {
         let declared = state.config.as_ref().map(|config| config.retention).filter(|r| !r.is_unlimited());
@@ -115,67 +98,162 @@ impl Limits {
         let own = declared.or_else(pattern).unwrap_or_default();
         Retention { keep_last: own.keep_last || self.keep_last, ..own }
     }
+}
 
-    fn set(&mut self, name: &str, state: &TopicState) {
-        let retention = self.of(name, state);
-        let Retention { age_ms, bytes, count, .. } = retention;
-        match age_ms.or(bytes).or(count).filter(|_| state.exists()) {
-            Some(_) => {
-                let limited = Limited { retention, is_touched: true, due_ms: None, looked_at: 0 };
+/// The topics that have limits of their own and may be over them: those to which something was added lately. Older
+/// segments are looked through as a whole ([`crate::removal`]), so that the cost follows what comes, not how many
+/// topics there are.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) rules: Arc<Rules>,
+    /// Whether any topic ever had limits, and by age, since the start: while none has, none is looked up.
+    is_any: bool,
+    has_age: bool,
+    topics: HashMap<TopicName, Limited>,
+    /// Those to which events were added since they were looked at, each once, the first one first.
+    touched: VecDeque<TopicName>,
+    /// When the oldest event of a topic is too old.
+    due: BTreeSet<(u64, TopicName)>,
+}
+
+#[derive(Debug)]
+struct Limited {
+    retention: Retention,
+    is_touched: bool,
+    due_ms: Option<u64>,
+}
+
+impl Limits {
+    /// `hot`: topics with events from here on are looked at for their age.
+    pub(crate) fn new(config: &LogConfig, fold: &Fold, hot: Seq) -> Self {
+        let (by_pattern, keep_last) = (config.topic_retention.clone(), config.retention_keep_last);
+        let rules = Rules { by_pattern, keep_last, age_ms: config.retention_age_ms };
+        let is_any = !rules.by_pattern.is_empty();
+        let has_age = rules.age_ms.is_some() || rules.by_pattern.iter().any(|(_, own)| own.age_ms.is_some());
+        let mut limits = Self { rules: Arc::new(rules), is_any, has_age, ..Self::default() };
+        for (name, state) in fold.iter() {
+            let Retention { age_ms, bytes, count, .. } = limits.rules.of(name, &state);
+            limits.has_age |= age_ms.is_some();
+            limits.is_any |= age_ms.is_some();
+            if state.last >= hot || bytes.or(count).is_some() {
                 // Each was a name before it came into the fold.
-                self.topics.extend(TopicName::parse(name).ok().map(|name| (name, limited)));
+                let Ok(name) = TopicName::parse(name) else { continue };
+                limits.set(&name, &state);
+                limits.touch(&name);
             }
-            None => _ = self.topics.remove(name),
+        }
+        limits
+    }
+
+    /// Whether anything may ever be too old.
+    pub(crate) fn has_age(&self) -> bool {
+        self.has_age
+    }
+
+    fn set(&mut self, name: &TopicName, state: &TopicState) {
+        let retention = self.rules.of(name.as_str(), state);
+        let Retention { age_ms, bytes, count, .. } = retention;
+        if age_ms.or(bytes).or(count).is_none() || !state.exists() {
+            return self.remove(name.as_str());
+        }
+        self.is_any = true;
+        self.has_age |= age_ms.is_some();
+        match self.topics.get_mut(name.as_str()) {
+            Some(limited) => limited.retention = retention,
+            None => {
+                let limited = Limited { retention, is_touched: false, due_ms: None };
+                self.topics.insert(name.clone(), limited);
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some((name, Limited { due_ms: Some(due_ms), .. })) = self.topics.remove_entry(name) {
+            self.due.remove(&(due_ms, name));
+        }
+    }
+
+    fn touch(&mut self, name: &TopicName) {
+        if let Some(limited) = self.topics.get_mut(name.as_str())
+            && !std::mem::replace(&mut limited.is_touched, true)
+        {
+            self.touched.push_back(name.clone());
         }
     }
 
     /// Takes a committed record into account; `fold` has it already.
     pub(crate) fn note(&mut self, record: &Record, fold: &Fold) {
-        if self.topics.is_empty() && self.by_pattern.is_empty() && record.event().is_some() {
+        if !self.is_any && record.event().is_some() {
             return;
         }
         for topic in &record.topics {
-            let is_new = || !self.by_pattern.is_empty() && !self.topics.contains_key(topic.as_str());
-            if matches!(&record.what, What::Control(Control::Configure(_) | Control::Delete)) || is_new() {
+            let is_declared = matches!(&record.what, What::Control(Control::Configure(_) | Control::Delete));
+            if is_declared || !self.topics.contains_key(topic.as_str()) {
                 match fold.get(topic.as_str()) {
-                    Some(state) => self.set(topic.as_str(), &state),
-                    None => _ = self.topics.remove(topic.as_str()),
+                    Some(state) => self.set(topic, &state),
+                    None => self.remove(topic.as_str()),
                 }
             }
-            if let Some(limited) = self.topics.get_mut(topic.as_str()) {
-                limited.is_touched = true;
-            }
+            self.touch(topic);
         }
     }
 
-    /// Lets go of topics that are forgotten.
-    pub(crate) fn retain(&mut self, fold: &Fold) {
-        self.topics.retain(|topic, _| fold.get(topic.as_str()).is_some());
+    /// Lets go of topics that are forgotten, and of those with nothing from `hot` on that wait for no look.
+    pub(crate) fn cool(&mut self, fold: &Fold, hot: Seq) {
+        let is_hot = |name: &TopicName, limited: &Limited| {
+            fold.get(name.as_str()).is_some_and(|state| limited.is_touched || state.last >= hot)
+        };
+        let due = &mut self.due;
+        self.topics.retain(|name, limited| {
+            let is_kept = is_hot(name, limited);
+            if let Some(due_ms) = limited.due_ms.filter(|_| !is_kept) {
+                due.remove(&(due_ms, name.clone()));
+            }
+            is_kept
+        });
     }
 
     /// Some topics that may be over their limits now, with the limits. They count as looked at.
     pub(crate) fn take_due(&mut self, now_ms: u64) -> Vec<(TopicName, Retention)> {
-        self.round += 1;
-        let round = self.round;
-        let due = self.topics.iter_mut().filter(|(_, limited)| {
-            limited.is_touched || limited.due_ms.is_some_and(|due_ms| due_ms <= now_ms)
-        });
-        let mut due: Vec<_> = due.collect();
-        if due.len() > TOPICS_MAX {
-            // Whoever waited longest is first: some busy topics must not keep all others from their turn.
-            due.select_nth_unstable_by_key(TOPICS_MAX, |(_, limited)| limited.looked_at);
+        let mut taken = Vec::new();
+        while taken.len() < TOPICS_MAX
+            && self.due.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms)
+            && let Some((_, name)) = self.due.pop_first()
+        {
+            if let Some(limited) = self.topics.get_mut(name.as_str()) {
+                limited.due_ms = None;
+                taken.push((name, limited.retention));
+            }
         }
-        let looked_at = due.into_iter().take(TOPICS_MAX).map(|(name, limited)| {
-            (limited.is_touched, limited.due_ms, limited.looked_at) = (false, None, round);
-            (name.clone(), limited.retention)
-        });
-        looked_at.collect()
+        // Who waited longest is first: some busy topics must not keep all others from their turn.
+        while taken.len() < 2 * TOPICS_MAX
+            && let Some(name) = self.touched.pop_front()
+        {
+            if let Some(limited) = self.topics.get_mut(name.as_str())
+                && std::mem::take(&mut limited.is_touched)
+            {
+                if let Some(due_ms) = limited.due_ms.take() {
+                    self.due.remove(&(due_ms, name.clone()));
+                }
+                taken.push((name, limited.retention));
+            }
+        }
+        taken
     }
 
     /// When a topic is to be looked at again, even if nothing is added.
     pub(crate) fn set_due(&mut self, topic: &str, due_ms: u64) {
-        if let Some(limited) = self.topics.get_mut(topic) {
-            limited.due_ms = Some(due_ms);
+        if let Some((name, limited)) = self.topics.get_key_value(topic)
+            && limited.due_ms != Some(due_ms)
+        {
+            let name = name.clone();
+            if let Some(before) = limited.due_ms {
+                self.due.remove(&(before, name.clone()));
+            }
+            self.due.insert((due_ms, name));
+            if let Some(limited) = self.topics.get_mut(topic) {
+                limited.due_ms = Some(due_ms);
+            }
         }
     }
 }
@@ -218,7 +296,7 @@ pub(crate) fn trim_of(
     Ok(Trim { through, due_ms })
 }
 
-/// What of a topic may go that keeps its newest event: all before it; that one too if it is a tombstone.
+/// What of a topic may go that keeps its newest event: all before it.
 fn before_last(
     shared: &Shared,
     segments: &[Segment],
@@ -232,12 +310,6 @@ fn before_last(
             break;
         }
         let entries = entries(shared, segment, topic, lost.next())?;
-        if let Some(newest) = entries.last().filter(|entry| entry.seq(base) == last) {
-            let record = look_at(shared, segment, *newest)?;
-            if record.event().is_some_and(EventBody::is_tombstone) {
-                return Ok(Some(last));
-            }
-        }
         let before = entries.iter().rev().map(|entry| entry.seq(base)).find(|seq| *seq < last);
         if before.is_some() {
             return Ok(before);
@@ -356,14 +428,30 @@ mod tests {
 
     fn dropped(now_ms: u64, age_ms: Option<u64>, bytes: Option<u64>, sealed: &[(u64, u64)]) -> usize {
         let config = LogConfig { retention_age_ms: age_ms, retention_bytes: bytes, ..LogConfig::default() };
+        over(now_ms, &config, sealed)
+    }
+
+    fn over(now_ms: u64, config: &LogConfig, sealed: &[(u64, u64)]) -> usize {
         let facts = |(time_max_ms, bytes): &(u64, u64)| Sealed {
             base: Seq(1),
             last: Seq(2),
             bytes: *bytes,
             time_max_ms: *time_max_ms,
+            events: 5,
         };
         let sealed: Vec<_> = sealed.iter().map(facts).collect();
-        segments_to_drop(now_ms, &config, sealed.iter(), (10, Some(400)))
+        segments_over(now_ms, config, sealed.iter(), &facts(&(400, 10)))
+    }
+
+    #[test]
+    fn so_many_events_are_kept_at_least() {
+        let sealed = [(100, 10), (200, 10), (300, 10)];
+        for (count, expected) in [(21, 0), (20, 0), (16, 0), (15, 1), (10, 2), (6, 2), (5, 3), (1, 3)] {
+            let bytes = None;
+            let config =
+                LogConfig { retention_bytes: bytes, retention_count: Some(count), ..LogConfig::default() };
+            assert_eq!(over(1_000, &config, &sealed), expected, "{count}");
+        }
     }
 
     #[test]

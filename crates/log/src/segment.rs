@@ -16,9 +16,15 @@ use crate::wire::{Input, Output, index, len32};
 
 /// A segment header's length: the first batch begins here.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 96;
+/// A compacted segment's header, with what it tells of itself: there the first batch begins at this place.
+pub(crate) const COMPACTED_HEADER_BYTES: usize = SEGMENT_HEADER_BYTES + 64;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"TIDINGS\n");
-const VERSION: u32 = 1;
+/// The version that is written. Version 1 knows no compacted segments and counts no events.
+pub(crate) const VERSION: u32 = 2;
+
+const HAS_PREVIOUS: u32 = 1;
+const COMPACTED: u32 = 2;
 
 pub(crate) const LOG: &str = ".log";
 pub(crate) const INDEX: &str = ".idx";
@@ -38,6 +44,8 @@ pub(crate) fn place_of(name: &str, kind: &str) -> Option<Seq> {
 /// What a segment begins with. It tells all about the segment before it, so that a start needs not read that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// The version of its format.
+    pub(crate) version: u32,
     /// The identity of the log: files of different directories are not mixed.
     pub(crate) log_id: u64,
     /// Chance: bytes of another file, or of this name's earlier life, do not pass for this one's.
@@ -48,6 +56,23 @@ pub(crate) struct SegmentHeader {
     pub(crate) reserved_through: Seq,
     /// The segment before this one; it was whole and synced when this one was made.
     pub(crate) previous: Option<Sealed>,
+    /// It was written by compaction, as a whole.
+    pub(crate) compacted: Option<Compacted>,
+}
+
+/// What a compacted segment tells of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compacted {
+    /// It stands for everything from its base up to here.
+    pub(crate) last: Seq,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// The latest time of its events.
+    pub(crate) time_max_ms: u64,
+    /// How many there are.
+    pub(crate) events: u64,
+    /// Only a checkpoint with everything up to here in it knows what is missing.
+    pub(crate) known_at: Seq,
 }
 
 /// What is known of a segment that takes no more records.
@@ -61,35 +86,54 @@ pub(crate) struct Sealed {
     pub(crate) bytes: u64,
     /// The latest time of its records, in milliseconds since 1970.
     pub(crate) time_max_ms: u64,
+    /// Its events; 0 if it is of version 1, where nobody counted them.
+    pub(crate) events: u64,
 }
 
 impl SegmentHeader {
+    /// Where the first batch begins.
+    pub(crate) fn len(&self) -> u64 {
+        let len = if self.compacted.is_some() { COMPACTED_HEADER_BYTES } else { SEGMENT_HEADER_BYTES };
+        len as u64
+    }
+
+    /// What a compacted segment's catalog entry is made of.
+    pub(crate) fn own_facts(&self) -> Option<Sealed> {
+        let Compacted { last, bytes, time_max_ms, events, .. } = self.compacted?;
+        Some(Sealed { base: self.base, last, bytes, time_max_ms, events })
+    }
+
     /// The header's bytes and its CRC, with which the chain of batches begins.
     pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
-        let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        let mut out = Vec::with_capacity(COMPACTED_HEADER_BYTES);
         out.u64(MAGIC);
-        out.u32(VERSION);
-        out.u32(u32::from(self.previous.is_some()));
+        out.u32(self.version);
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        out.u32(flag(self.previous.is_some(), HAS_PREVIOUS) | flag(self.compacted.is_some(), COMPACTED));
         out.u64(self.log_id);
         out.u64(self.salt);
         out.u64(self.base.0);
         out.u64(self.reserved_through.0);
-        let none = Sealed { base: Seq::ZERO, last: Seq::ZERO, bytes: 0, time_max_ms: 0 };
+        let none = Sealed { base: Seq::ZERO, last: Seq::ZERO, bytes: 0, time_max_ms: 0, events: 0 };
         let previous = self.previous.as_ref().unwrap_or(&none);
         out.u64(previous.base.0);
         out.u64(previous.last.0);
         out.u64(previous.bytes);
         out.u64(previous.time_max_ms);
-        out.u64(0);
+        out.u64(previous.events);
         out.u32(0);
         let crc = crc32c::crc32c(&out);
         out.u32(crc);
+        if let Some(own) = &self.compacted {
+            for value in [own.last.0, own.bytes, own.time_max_ms, own.events, own.known_at.0, 0, 0] {
+                out.u64(value);
+            }
+            out.u32(0);
+            // Over both parts: the second is written last, and belongs to this first one.
+            let crc = crc32c::crc32c(&out);
+            out.u32(crc);
+        }
         (out, crc)
-    }
-
-    /// The version of its format.
-    pub(crate) fn version(&self) -> u32 {
-        VERSION
     }
 
     /// Reads a header and its CRC.
@@ -99,8 +143,9 @@ impl SegmentHeader {
             let mut input = Input::new(bytes);
             let magic = input.u64()?;
             let version = input.u32()?;
-            let has_previous = input.u32()? == 1;
+            let flags = input.u32()?;
             let header = Self {
+                version,
                 log_id: input.u64()?,
                 salt: input.u64()?,
                 base: Seq(input.u64()?),
@@ -110,19 +155,42 @@ impl SegmentHeader {
                     last: Seq(input.u64()?),
                     bytes: input.u64()?,
                     time_max_ms: input.u64()?,
+                    events: input.u64()?,
                 })
-                .filter(|_| has_previous),
+                .filter(|_| flags & HAS_PREVIOUS != 0),
+                compacted: (version > 1 && flags & COMPACTED != 0).then(Compacted::default),
             };
-            input.bytes(12)?;
+            input.u32()?;
             let crc = input.u32()?;
             let fits = crc32c::crc32c(bytes.get(..SEGMENT_HEADER_BYTES - 4)?) == crc;
             (fits && magic == MAGIC).then_some((version, header, crc))
         };
         match read() {
-            Some((VERSION, header, crc)) => Ok((header, crc)),
+            Some((1 | VERSION, mut header, crc)) => {
+                if header.compacted.is_some() {
+                    header.compacted = Some(Compacted::decode(bytes).ok_or(NoHeader::Bad)?);
+                }
+                Ok((header, crc))
+            }
             Some((version, ..)) => Err(NoHeader::Newer(version)),
             None => Err(NoHeader::Bad),
         }
+    }
+}
+
+impl Compacted {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..COMPACTED_HEADER_BYTES)?;
+        let mut input = Input::new(bytes.get(SEGMENT_HEADER_BYTES..)?);
+        let own = Self {
+            last: Seq(input.u64()?),
+            bytes: input.u64()?,
+            time_max_ms: input.u64()?,
+            events: input.u64()?,
+            known_at: Seq(input.u64()?),
+        };
+        input.bytes(20)?;
+        (crc32c::crc32c(bytes.get(..COMPACTED_HEADER_BYTES - 4)?) == input.u32()?).then_some(own)
     }
 }
 
@@ -221,7 +289,7 @@ impl<'f> Scan<'f> {
         Self {
             window: Window::new(file, end, 256 << 10),
             salt: header.salt,
-            at: SEGMENT_HEADER_BYTES as u64,
+            at: header.len(),
             chain: crc,
             last: header.base.prev(),
         }
@@ -332,7 +400,7 @@ pub(crate) fn read_header(
     name: &str,
     file: &dyn DiskFile,
 ) -> Result<Result<(SegmentHeader, u32), NoHeader>, Trouble> {
-    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    let mut bytes = [0; COMPACTED_HEADER_BYTES];
     let count = read_up_to(file, 0, &mut bytes).map_err(Trouble::io("reading", disk.place(name)))?;
     Ok(SegmentHeader::decode(bytes.get(..count).unwrap_or_default()))
 }
@@ -352,12 +420,20 @@ mod tests {
 
     #[test]
     fn a_segment_header_comes_back_and_no_other_bytes_pass() {
-        let previous = Some(Sealed { base: Seq(1), last: Seq(8), bytes: 999, time_max_ms: 5 });
-        for previous in [previous, None] {
+        let previous = Some(Sealed { base: Seq(1), last: Seq(8), bytes: 999, time_max_ms: 5, events: 4 });
+        let own = Some(Compacted { last: Seq(80), bytes: 555, time_max_ms: 6, events: 2, known_at: Seq(90) });
+        for (version, previous, compacted) in [
+            (2, previous.clone(), own),
+            (2, None, own),
+            (2, previous.clone(), None),
+            (1, previous, None),
+            (2, None, None),
+        ] {
+            let (base, reserved_through) = (Seq(9), Seq(100));
             let header =
-                SegmentHeader { log_id: 3, salt: 4, base: Seq(9), reserved_through: Seq(100), previous };
+                SegmentHeader { version, log_id: 3, salt: 4, base, reserved_through, previous, compacted };
             let (bytes, crc) = header.encode();
-            assert_eq!(bytes.len(), SEGMENT_HEADER_BYTES);
+            assert_eq!(bytes.len() as u64, header.len());
             assert_eq!(SegmentHeader::decode(&bytes), Ok((header, crc)));
             for at in 0..bytes.len() {
                 assert_eq!(SegmentHeader::decode(&bytes[..at]), Err(NoHeader::Bad));

@@ -17,7 +17,9 @@ use crate::cache::Lru;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Trouble;
 use crate::index::{Builder, Entry, Row, Table};
-use crate::segment::{INDEX, LOG, Scan, Sealed, Step, file_name, read_header};
+use crate::segment::{
+    COMPACTED_HEADER_BYTES, INDEX, LOG, SEGMENT_HEADER_BYTES, Scan, Sealed, Step, file_name, read_header,
+};
 
 /// Sealed segments and sidecars whose files are kept open.
 const OPEN_FILES_MAX: usize = 64;
@@ -74,13 +76,22 @@ pub(crate) struct Catalog {
 pub(crate) struct SealedSegment {
     pub(crate) facts: Sealed,
     pub(crate) salt: u64,
+    /// Where its first batch begins.
+    pub(crate) start: u64,
     /// The segment as it grew, with its index, until its sidecar is written.
     grown: Mutex<Option<Arc<ActiveSegment>>>,
 }
 
 impl SealedSegment {
     pub(crate) fn new(facts: Sealed, salt: u64, grown: Option<Arc<ActiveSegment>>) -> Self {
-        Self { facts, salt, grown: Mutex::new(grown) }
+        let start = SEGMENT_HEADER_BYTES as u64;
+        Self { facts, salt, start, grown: Mutex::new(grown) }
+    }
+
+    /// One that was written by compaction.
+    pub(crate) fn compacted(facts: Sealed, salt: u64) -> Self {
+        let start = COMPACTED_HEADER_BYTES as u64;
+        Self { facts, salt, start, grown: Mutex::new(None) }
     }
 
     /// The segment as it grew, if its index is still in memory.
@@ -125,9 +136,10 @@ impl Catalog {
 }
 
 struct Caches {
-    tables: Lru<Seq, Arc<Table>>,
-    entries: Lru<(Seq, u32), Arc<Vec<Entry>>>,
-    files: Lru<String, Arc<dyn DiskFile>>,
+    // By salt: a name may come to mean another file while somebody reads.
+    tables: Lru<u64, Arc<Table>>,
+    entries: Lru<(u64, u32), Arc<Vec<Entry>>>,
+    files: Lru<(u64, &'static str), Arc<dyn DiskFile>>,
 }
 
 impl Shared {
@@ -172,34 +184,48 @@ impl Shared {
         record.topics.iter().any(|topic| wanted(topic) && there(topic))
     }
 
-    /// An open file; `None` if it is gone.
-    pub(crate) fn file(&self, name: &str) -> Result<Option<Arc<dyn DiskFile>>, Trouble> {
-        if let Some(file) = self.caches.lock().files.get(&name.to_owned()) {
+    /// An open file of a segment; `None` if it is gone.
+    pub(crate) fn file(
+        &self,
+        segment: &SealedSegment,
+        kind: &'static str,
+    ) -> Result<Option<Arc<dyn DiskFile>>, Trouble> {
+        let key = (segment.salt, kind);
+        if let Some(file) = self.caches.lock().files.get(&key) {
             return Ok(Some(file));
         }
-        match self.disk.open(name) {
+        let name = file_name(segment.facts.base, kind);
+        match self.disk.open(&name) {
             Ok(file) => {
-                self.caches.lock().files.put(name.to_owned(), Arc::clone(&file), 1);
+                self.caches.lock().files.put(key, Arc::clone(&file), 1);
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Trouble::io("opening", self.disk.place(name))(error)),
+            Err(error) => Err(Trouble::io("opening", self.disk.place(&name))(error)),
         }
     }
 
+    /// Whether a segment still is one of the log's: not removed, not compacted away.
+    pub(crate) fn is_current(&self, segment: &Arc<SealedSegment>) -> bool {
+        self.catalog.read().sealed.iter().any(|kept| Arc::ptr_eq(kept, segment))
+    }
+
+    fn is_sealed(&self, segment: &SealedSegment) -> bool {
+        self.catalog.read().sealed.iter().any(|kept| kept.salt == segment.salt)
+    }
+
     /// Lets go of everything that is kept of a removed segment.
-    pub(crate) fn forget(&self, base: Seq) {
+    pub(crate) fn forget(&self, segment: &SealedSegment) {
         let mut caches = self.caches.lock();
-        caches.tables.remove(&base);
-        caches.files.remove(&file_name(base, LOG));
-        caches.files.remove(&file_name(base, INDEX));
+        caches.tables.remove(&segment.salt);
+        caches.files.remove(&(segment.salt, LOG));
+        caches.files.remove(&(segment.salt, INDEX));
         // Entries go as they age: their segment is asked for no more.
     }
 
     /// A sealed segment's table; made anew if its sidecar is missing or damaged; `None` if that cannot be.
     pub(crate) fn table(&self, segment: &SealedSegment) -> Result<Option<Arc<Table>>, Trouble> {
-        let base = segment.facts.base;
-        if let Some(table) = self.caches.lock().tables.get(&base) {
+        if let Some(table) = self.caches.lock().tables.get(&segment.salt) {
             return Ok(Some(table));
         }
         let table = match self.load_table(segment)? {
@@ -217,13 +243,14 @@ impl Shared {
         };
         let table = Arc::new(table);
         let cost = table.bytes_in_memory();
-        self.caches.lock().tables.put(base, Arc::clone(&table), cost);
+        self.caches.lock().tables.put(segment.salt, Arc::clone(&table), cost);
         Ok(Some(table))
     }
 
-    fn load_table(&self, segment: &SealedSegment) -> Result<Option<Table>, Trouble> {
+    /// A sealed segment's table as its sidecar has it; `None` if that is missing or damaged.
+    pub(crate) fn load_table(&self, segment: &SealedSegment) -> Result<Option<Table>, Trouble> {
         let name = file_name(segment.facts.base, INDEX);
-        let Some(file) = self.file(&name)? else { return Ok(None) };
+        let Some(file) = self.file(segment, INDEX)? else { return Ok(None) };
         Table::load(&*file, segment.facts.base, segment.salt, segment.facts.bytes)
             .map_err(Trouble::io("reading", self.disk.place(&name)))
     }
@@ -231,17 +258,21 @@ impl Shared {
     fn rebuild(&self, segment: &SealedSegment) -> Result<Option<Table>, Trouble> {
         let Sealed { base, bytes, .. } = segment.facts;
         let name = file_name(base, LOG);
-        let Some(file) = self.file(&name)? else { return Ok(None) };
+        let Some(file) = self.file(segment, LOG)? else { return Ok(None) };
+        if read_header(&*self.disk, &name, &*file)?.is_ok_and(|(header, _)| header.salt != segment.salt) {
+            // It was compacted meanwhile: the name leads to the new file, and so does the sidecar's.
+            return Ok(None);
+        }
         let index = index_of(&*self.disk, &name, &*file, bytes)?;
-        self.store_index(base, &index.encode(segment.salt, bytes));
+        self.store_index(segment, &index.encode(segment.salt, bytes));
         self.load_table(segment)
     }
 
     /// Writes a sidecar. It may fail: it is made anew when it is needed, or done without.
-    pub(crate) fn store_index(&self, base: Seq, bytes: &[u8]) {
-        let name = file_name(base, INDEX);
+    pub(crate) fn store_index(&self, segment: &SealedSegment, bytes: &[u8]) {
+        let name = file_name(segment.facts.base, INDEX);
         let beside = format!("{name}{}", crate::disk::TMP);
-        self.caches.lock().files.remove(&name);
+        self.caches.lock().files.remove(&(segment.salt, INDEX));
         let write = || {
             self.disk.create(&beside)?.write_at(0, bytes)?;
             self.disk.rename(&beside, &name)
@@ -252,10 +283,9 @@ impl Shared {
     }
 
     /// Removes a sidecar. A next start removes one of nothing, too.
-    pub(crate) fn remove_index(&self, base: Seq) {
-        let name = file_name(base, INDEX);
-        self.caches.lock().files.remove(&name);
-        _ = self.disk.unlink(&name);
+    pub(crate) fn remove_index(&self, segment: &SealedSegment) {
+        self.caches.lock().files.remove(&(segment.salt, INDEX));
+        _ = self.disk.unlink(&file_name(segment.facts.base, INDEX));
     }
 
     /// A topic's entries in a sealed segment; `None` if its sidecar is damaged and cannot be made anew.
@@ -267,30 +297,39 @@ impl Shared {
     ) -> Result<Option<Arc<Vec<Entry>>>, Trouble> {
         let base = segment.facts.base;
         let Some((number, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
-        if let Some(entries) = self.caches.lock().entries.get(&(base, number)) {
+        if let Some(entries) = self.caches.lock().entries.get(&(segment.salt, number)) {
             return Ok(Some(entries));
         }
-        let entries = match self.load_entries(base, table, row)? {
+        let entries = match self.load_entries(segment, table, row)? {
             Some(entries) => entries,
             None => {
                 // Its table had been whole. Away with it; the new one has the same rows.
-                self.forget(base);
+                if !self.is_sealed(segment) {
+                    // It was compacted meanwhile, and the sidecar is the new file's.
+                    return Ok(None);
+                }
+                self.forget(segment);
                 _ = self.disk.unlink(&file_name(base, INDEX));
                 let Some(table) = self.table(segment)? else { return Ok(None) };
                 let Some((_, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
-                let Some(entries) = self.load_entries(base, &table, row)? else { return Ok(None) };
+                let Some(entries) = self.load_entries(segment, &table, row)? else { return Ok(None) };
                 entries
             }
         };
         let entries = Arc::new(entries);
         let cost = entries.len() * size_of::<Entry>() + 128;
-        self.caches.lock().entries.put((base, number), Arc::clone(&entries), cost);
+        self.caches.lock().entries.put((segment.salt, number), Arc::clone(&entries), cost);
         Ok(Some(entries))
     }
 
-    fn load_entries(&self, base: Seq, table: &Table, row: &Row) -> Result<Option<Vec<Entry>>, Trouble> {
-        let name = file_name(base, INDEX);
-        let Some(file) = self.file(&name)? else { return Ok(None) };
+    pub(crate) fn load_entries(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        row: &Row,
+    ) -> Result<Option<Vec<Entry>>, Trouble> {
+        let name = file_name(segment.facts.base, INDEX);
+        let Some(file) = self.file(segment, INDEX)? else { return Ok(None) };
         table.entries(&*file, row).map_err(Trouble::io("reading", self.disk.place(&name)))
     }
 }

@@ -202,8 +202,9 @@ impl Tail {
 
     /// What the next segment will say about this one.
     pub(crate) fn sealed(&self) -> Sealed {
-        let time_max_ms = self.segment.inner.read().index.time_max_ms();
-        Sealed { base: self.segment.base, last: self.last, bytes: self.end, time_max_ms }
+        let inner = self.segment.inner.read();
+        let (time_max_ms, events) = (inner.index.time_max_ms(), inner.index.events().into());
+        Sealed { base: self.segment.base, last: self.last, bytes: self.end, time_max_ms, events }
     }
 
     fn place(&self, disk: &dyn Disk) -> String {

@@ -16,10 +16,12 @@ use crate::meta::{Clean, Meta};
 use crate::mutants::{Mutant, is_on};
 use crate::pending::{self, Job, Msg, Pending, op_bytes, submission_bytes};
 use crate::retention::{Limits, RetentionClock};
-use crate::segment::Sealed;
-use crate::shared::Shared;
+use crate::shared::{SealedSegment, Shared};
 use crate::tail::{Failure, Tail, is_stored};
 
+use erase::Erasing;
+
+pub(crate) mod erase;
 pub(crate) mod upkeep;
 
 /// Places that are reserved at a time for events that are not stored.
@@ -47,8 +49,9 @@ pub(crate) struct Writer {
     pub(crate) is_checkpoint_owed: bool,
     /// History is to be removed and the keeper has not told yet that it may be.
     pub(crate) is_removal_asked: bool,
+    pub(crate) erasing: Erasing,
     /// Segments that are removed from view and still to be removed from disk, oldest first.
-    pub(crate) orphans: Vec<Sealed>,
+    pub(crate) orphans: Vec<Arc<SealedSegment>>,
     /// History was removed from view without a checkpoint that knows of it, and its files are still there: a crash
     /// could bring it back. Until then nothing is answered that could rest on its absence.
     pub(crate) is_removal_open: bool,

@@ -16,8 +16,8 @@ use crate::error::{Damage, Trouble};
 use crate::index::Builder;
 use crate::meta::Meta;
 use crate::mutants::{Mutant, is_on};
-use crate::segment::{Batch, Scan, Step};
-use crate::shared::{ActiveIndex, ActiveSegment};
+use crate::segment::{Batch, Scan, Step, VERSION};
+use crate::shared::{ActiveIndex, ActiveSegment, SealedSegment};
 use crate::tail::Tail;
 use crate::wire::index;
 
@@ -27,8 +27,32 @@ pub(crate) struct Replayed {
     pub(crate) keys: Keys,
     pub(crate) last_stored: Seq,
     pub(crate) reserved_through: Seq,
-    /// The last segment, ready to go on; `None` if there is none.
-    pub(crate) tail: Option<Tail>,
+    /// The last segment; `None` if there is none.
+    pub(crate) tail: Option<Last>,
+}
+
+/// The last segment of a log.
+pub(crate) enum Last {
+    /// Ready to go on.
+    Growing(Tail),
+    /// Whole, and of a kind that takes no more records: of an older version, whose readers would not know them.
+    Old(Tail),
+    /// Whole, and compacted.
+    Compacted(SealedSegment),
+}
+
+impl Last {
+    /// As a segment that another one follows.
+    pub(crate) fn sealed(self) -> Option<SealedSegment> {
+        match self {
+            Self::Growing(_) => None,
+            Self::Old(tail) => {
+                let salt = tail.segment.salt;
+                Some(SealedSegment::new(tail.sealed(), salt, None))
+            }
+            Self::Compacted(segment) => Some(segment),
+        }
+    }
 }
 
 /// Reads what the checkpoint does not know.
@@ -65,13 +89,28 @@ pub(crate) fn replay(
         return empty(disk, state, before, was_cut);
     };
     for (found, next) in sealed.iter().zip(survey.segments.iter().skip(1)) {
-        let facts = next.header.previous.as_ref();
+        let facts = found.header.own_facts().or_else(|| next.header.previous.clone());
         if let Some(facts) = facts.filter(|facts| facts.last > state.through) {
             scan_sealed(disk, found, facts.bytes, &mut state)?;
         }
     }
     let synced = synced_through(last, survey, before, was_cut);
-    let (tail, last_stored) = scan_last(disk, last, synced, &mut state)?;
+    let (tail, last_stored) = match last.header.own_facts() {
+        Some(facts) => {
+            if facts.last > state.through {
+                scan_sealed(disk, last, facts.bytes, &mut state)?;
+            }
+            let last_stored = facts.last;
+            (Last::Compacted(SealedSegment::compacted(facts, last.header.salt)), last_stored)
+        }
+        None => {
+            let (tail, last_stored) = scan_last(disk, last, synced, &mut state)?;
+            let is_old = last.header.version < VERSION;
+            // It is followed by another one, whose name must be another one.
+            let last_stored = if is_old { last_stored.max(last.header.base) } else { last_stored };
+            (if is_old { Last::Old(tail) } else { Last::Growing(tail) }, last_stored)
+        }
+    };
     state.reserved = state.reserved.max(last.header.reserved_through);
     check_end(disk, last, last_stored, &state, survey, before, was_cut)?;
     Ok(Replayed {

@@ -80,6 +80,7 @@ impl Survey {
         for base in bases {
             survey.look_at(disk, base, log_id)?;
         }
+        survey.remove_superseded(disk)?;
         survey.had_segments = !survey.segments.is_empty();
         survey.base_max = survey.segments.last().map_or(Seq::ZERO, |found| found.header.base);
         let bad = survey.load_checkpoint(disk, names, log_id, window)?;
@@ -123,6 +124,33 @@ impl Survey {
         }
     }
 
+    /// Removes what a compacted segment stands for: its making was interrupted behind the moment from which on it
+    /// counts.
+    fn remove_superseded(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
+        let mut covered = Seq::ZERO;
+        for found in std::mem::take(&mut self.segments) {
+            let base = found.header.base;
+            if base <= covered {
+                remove_segment(disk, base).map_err(Trouble::io("removing", disk.place(&found.name)))?;
+                continue;
+            }
+            if let Some(own) = &found.header.compacted {
+                if own.bytes != found.len {
+                    let what = format!("a compacted file of {} bytes has {}", own.bytes, found.len);
+                    let damage = Damage {
+                        file: disk.place(&found.name),
+                        offset: own.bytes.min(found.len),
+                        found: what,
+                    };
+                    return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
+                }
+                covered = own.last;
+            }
+            self.segments.push(found);
+        }
+        Ok(())
+    }
+
     /// Loads the newest whole checkpoint. Gives the name of a damaged one that is newer.
     fn load_checkpoint(
         &mut self,
@@ -162,7 +190,8 @@ impl Survey {
     /// from them, and one that another life began and could not use must not stand in the way of its successor.
     fn remove_leftovers(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
         let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
-        let has_batch = |found: &Found| found.len > SEGMENT_HEADER_BYTES as u64;
+        let has_batch =
+            |found: &Found| found.header.compacted.is_some() || found.len > SEGMENT_HEADER_BYTES as u64;
         let live = || self.segments.iter().filter(|found| found.header.base >= oldest);
         let last = || live().next_back().or_else(|| self.segments.last());
         let kept_base = live().rfind(|found| has_batch(found)).or_else(last);
@@ -178,8 +207,10 @@ impl Survey {
         for base in removed {
             let name = file_name(base, LOG);
             // One that has a successor had records: it was never left over.
-            let mut befores = kept.iter().filter_map(|found| found.header.previous.as_ref());
-            if base >= oldest && befores.any(|before| before.base == base) {
+            // (That one may tell of a later one, if this one was compacted and stood for that one too.)
+            let next = kept.iter().find(|found| found.header.base > base);
+            let before = next.and_then(|found| found.header.previous.as_ref());
+            if base >= oldest && before.is_some_and(|before| before.base >= base) {
                 let found = "nothing is left of this segment's records, though another one follows it".into();
                 let damage = Damage { file: disk.place(&name), offset: 0, found };
                 return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
@@ -198,13 +229,19 @@ impl Survey {
             let [earlier, later] = pair else { continue };
             let base = later.header.base;
             let told = later.header.previous.as_ref();
-            if told.is_none_or(|told| told.base != earlier.header.base) {
+            let compacted = earlier.header.compacted.as_ref();
+            // The one that it followed may be compacted, alone or into an earlier one.
+            let covers = |told: &Sealed| {
+                told.base == earlier.header.base
+                    || compacted.is_some_and(|own| (earlier.header.base..=own.last).contains(&told.base))
+            };
+            if !told.is_some_and(covers) {
                 let missing = told.map_or_else(String::new, |told| file_name(told.base, LOG));
                 let found = format!("the segment before this one ({missing}) is missing");
                 let damage = Damage { file: disk.place(&later.name), offset: 48, found };
                 return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
             }
-            if told.is_some_and(|told| told.bytes > earlier.len) {
+            if compacted.is_none() && told.is_some_and(|told| told.bytes > earlier.len) {
                 let found = "the file is shorter than it was when the next segment was begun".into();
                 let damage = Damage { file: disk.place(&earlier.name), offset: earlier.len, found };
                 return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
@@ -215,10 +252,21 @@ impl Survey {
 
     /// Where history was removed, a checkpoint has to tell what became of the topics before.
     fn check_beginning(&mut self, disk: &dyn Disk, bad: Option<String>, was_cut: bool) -> Result<(), Stop> {
+        let compacted = self.segments.iter().filter_map(|found| found.header.compacted.as_ref());
+        let known_at = compacted.map(|own| own.known_at).max();
+        let through = self.checkpoint.as_ref().map(|checkpoint| checkpoint.through);
+        if known_at.is_some_and(|known_at| through.is_none_or(|through| through < known_at)) && !was_cut {
+            let file = bad.as_ref().map_or_else(|| disk.place(""), |name| disk.place(name));
+            let found = "the checkpoint is damaged or missing that knows what compaction let go: without it nobody could be told what is missing".into();
+            return Err(Stop::Damaged(
+                Damage { file, offset: 0, found },
+                Cure::SetAside { names: bad.into_iter().collect() },
+            ));
+        }
         let Some(before) = self.segments.first().and_then(|first| first.header.previous.as_ref()) else {
             return Ok(());
         };
-        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.through >= before.last) {
+        if through.is_some_and(|through| through >= before.last) {
             return Ok(());
         }
         if let Some(name) = bad.filter(|_| !was_cut) {
@@ -248,9 +296,13 @@ impl Survey {
     /// All segments but the last, with what their successors tell of them.
     pub(crate) fn sealed(&self) -> VecDeque<Arc<SealedSegment>> {
         let pairs = self.segments.windows(2).filter_map(|pair| match pair {
-            [earlier, later] => Some((earlier.header.salt, later.header.previous.clone()?)),
+            [earlier, later] => Some((&earlier.header, later.header.previous.clone()?)),
             _ => None,
         });
-        pairs.map(|(salt, facts)| Arc::new(SealedSegment::new(facts, salt, None))).collect()
+        let segment = |(header, told): (&SegmentHeader, Sealed)| match header.own_facts() {
+            Some(own) => Arc::new(SealedSegment::compacted(own, header.salt)),
+            None => Arc::new(SealedSegment::new(told, header.salt, None)),
+        };
+        pairs.map(segment).collect()
     }
 }

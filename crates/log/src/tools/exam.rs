@@ -19,8 +19,8 @@ use crate::index::{Builder, Table};
 use crate::lost::{self, LOST};
 use crate::meta::{META, Meta};
 use crate::segment::{
-    CHECKPOINT, INDEX, LOG, NoHeader, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, Window, file_name,
-    find_header, place_of, read_header,
+    CHECKPOINT, INDEX, LOG, NoHeader, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, VERSION, Window,
+    file_name, find_header, place_of, read_header,
 };
 
 /// What of a directory was looked at.
@@ -172,7 +172,7 @@ impl Exam {
             }
             let mut window = Window::new(&*file, len, 64 << 10);
             let has_batches = match &header {
-                Some(_) => len > SEGMENT_HEADER_BYTES as u64,
+                Some((header, _)) => header.compacted.is_some() || len > SEGMENT_HEADER_BYTES as u64,
                 None => find_header(&mut window, 0, |_, _| true).map_err(doing("reading"))?.is_some(),
             };
             opened.push(Opened { base, name, file, len, header, has_batches });
@@ -208,8 +208,12 @@ impl Exam {
     /// Reads all segments that count, oldest first; puts in those that are missing.
     fn walk(&mut self, disk: &dyn Disk, opened: Vec<Opened>) -> Result<(), Trouble> {
         let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            opened.into_iter().partition(|opened| opened.base >= oldest && opened.has_batches);
+        let own = |opened: &Opened| opened.header.as_ref()?.0.own_facts();
+        let covered: Vec<Sealed> = opened.iter().filter_map(own).collect();
+        let is_superseded = |base: Seq| covered.iter().any(|own| own.base < base && base <= own.last);
+        let (kept, gone): (Vec<_>, Vec<_>) = opened
+            .into_iter()
+            .partition(|opened| opened.base >= oldest && opened.has_batches && !is_superseded(opened.base));
         // What a segment says about the one before it counts also where it has no batch itself.
         let headers = || gone.iter().chain(&kept).filter_map(|opened| opened.header.as_ref());
         let facts: Vec<Sealed> = headers().filter_map(|(header, _)| header.previous.clone()).collect();
@@ -239,6 +243,9 @@ impl Exam {
 
     /// What is known of a segment by other files.
     fn told(&self, opened: &Opened, told: Option<&Sealed>, is_last: bool) -> Told {
+        if let Some(own) = opened.header.as_ref().and_then(|(header, _)| header.own_facts()) {
+            return Told { sealed_bytes: Some(own.bytes), synced: own.bytes, last: own.last };
+        }
         if !is_last && let Some(facts) = told {
             return Told { sealed_bytes: Some(facts.bytes), synced: facts.bytes, last: facts.last };
         }
@@ -259,7 +266,12 @@ impl Exam {
     fn missing_before(&mut self, disk: &dyn Disk, name: &str, before: Option<Sealed>, emptied: &[Seq]) {
         let Some(before) = before else { return };
         let previous = self.segments.last().map(Examined::sealed);
-        let is_there = previous.as_ref().is_some_and(|earlier| earlier.base == before.base);
+        // A compacted one stands for others too.
+        let is_compacted = self.segments.last().is_some_and(|earlier| earlier.header.compacted.is_some());
+        let is_there = previous.as_ref().is_some_and(|earlier| {
+            earlier.base == before.base
+                || (is_compacted && (earlier.base..=earlier.last).contains(&before.base))
+        });
         // What lay before the first one that is there was let go, or is emptied.
         if is_there || (previous.is_none() && !emptied.contains(&before.base)) {
             return;
@@ -274,6 +286,8 @@ impl Exam {
             base: before.base,
             reserved_through: Seq::ZERO,
             previous,
+            version: VERSION,
+            compacted: None,
         };
         self.note(Grade::Damage, file, 0, found, format!("places {first} to {last} are lost"));
         self.segments.push(Examined::missing(header, &before));
@@ -350,7 +364,8 @@ impl Exam {
         };
         let previous = self.segments.last().map(Examined::sealed);
         let log_id = self.log_id.unwrap_or_default();
-        Ok(SegmentHeader { log_id, salt, base, reserved_through: Seq::ZERO, previous })
+        let (version, compacted) = (VERSION, None);
+        Ok(SegmentHeader { version, log_id, salt, base, reserved_through: Seq::ZERO, previous, compacted })
     }
 
     fn sidecar(
@@ -416,7 +431,12 @@ impl Exam {
     fn beginning(&mut self, disk: &dyn Disk) {
         let through = self.checkpoint.as_ref().map(|checkpoint| checkpoint.through);
         let before = self.segments.first().and_then(|first| first.header.previous.clone());
-        let is_needed = before.is_some_and(|before| through.is_none_or(|through| through < before.last));
+        let known_at = self.segments.iter().filter_map(|found| Some(found.header.compacted?.known_at)).max();
+        let is_needed = before
+            .map(|before| before.last)
+            .into_iter()
+            .chain(known_at)
+            .any(|last| through.is_none_or(|through| through < last));
         for name in self.bad_checkpoints.clone() {
             let found = "the checkpoint is not what was written";
             if is_needed {
@@ -458,11 +478,15 @@ const ANEW: &str = "it is made anew when it is needed";
 impl Examined {
     /// What the next segment says about this one.
     pub(super) fn sealed(&self) -> Sealed {
+        if let Some(own) = self.header.own_facts() {
+            return own;
+        }
         Sealed {
             base: self.header.base,
             last: self.salvaged.last,
             bytes: self.salvaged.end,
             time_max_ms: self.salvaged.time_max_ms,
+            events: self.salvaged.events,
         }
     }
 

@@ -154,7 +154,7 @@ fn segments(
         };
         let bytes = file.len().map_err(Trouble::io("measuring", disk.place(name)))?;
         let header = read_header(disk, name, &*file)?.ok();
-        let version = header.as_ref().map(|(header, _)| header.version());
+        let version = header.as_ref().map(|(header, _)| header.version);
         let (file, base) = (name.clone(), base);
         let facts = SegmentFacts {
             file,

@@ -105,7 +105,7 @@ pub(super) fn salvage(
         told,
         seen,
         done: Salvaged {
-            end: SEGMENT_HEADER_BYTES as u64,
+            end: header.len(),
             last: header.base.prev(),
             reserved_through: header.reserved_through,
             ..Salvaged::default()

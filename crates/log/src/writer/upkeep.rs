@@ -6,17 +6,16 @@
 use std::io;
 use std::sync::Arc;
 
-use tidings_hub::Seq;
-use tidings_hub::ports::{Batch, Health, Op, Submission};
+use tidings_hub::ports::{Batch, Health};
+use tidings_hub::{Seq, TopicName};
 
-use super::{Job, State, Writer};
+use super::{State, Writer};
 use crate::checkpoint::Snapshot;
 use crate::disk::Disk;
 use crate::keeper::{Asked, Job as Task, Report};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Removal, Retired};
-use crate::retention::{Trim, segments_to_drop, trim_of};
-use crate::segment::{INDEX, LOG, SegmentHeader, file_name};
+use crate::segment::{INDEX, LOG, SegmentHeader, VERSION, file_name};
 use crate::shared::SealedSegment;
 use crate::tail::{Failure, Tail};
 
@@ -45,8 +44,19 @@ impl Writer {
                 self.roll();
             }
         }
-        self.drop_old(now_ms);
-        self.trim_topics(now_ms);
+        // What is deleted here goes only when the segment takes no more records.
+        let since = self.tail.segment.inner.read().index.time_min_ms();
+        let is_long = since.is_some_and(|since| since.saturating_add(self.config.erase_after_ms) <= now_ms);
+        if is_long && self.judge.fold().trimmed_max() >= self.tail.segment.base {
+            self.roll();
+        }
+        self.sweep(now_ms);
+        if self.is_checkpoint_owed && !self.is_removal_asked {
+            self.ask_checkpoint(None);
+        }
+        self.remove_orphans();
+        self.look_at_topics(now_ms);
+        self.compact(now_ms);
     }
 
     /// Whether there is space again: a header without records.
@@ -66,7 +76,7 @@ impl Writer {
     pub(super) fn roll_if_long(&mut self) {
         if self.state == State::Running && self.tail.end() >= self.config.segment_bytes {
             self.roll();
-            self.drop_old(self.now.now_ms());
+            self.sweep(self.now.now_ms());
         }
     }
 
@@ -76,7 +86,10 @@ impl Writer {
             return;
         }
         match self.next_segment() {
-            Ok(()) => self.ask_checkpoint(None),
+            Ok(()) => {
+                self.limits.cool(self.judge.fold(), self.tail.segment.base);
+                self.ask_checkpoint(None);
+            }
             Err(failure @ Failure::Failed(_)) if self.state == State::Failed => _ = self.fail(&failure),
             Err(failure) => tracing::warn!(message = failure.message(), "no new segment could be begun"),
         }
@@ -90,11 +103,13 @@ impl Writer {
         let salt = random.map_err(|error| Failure::Full(format!("no random number: {error}")))?;
         let facts = self.tail.sealed();
         let header = SegmentHeader {
+            version: VERSION,
             log_id: self.meta.log_id,
             salt,
             base: self.judge.last().next(),
             reserved_through: self.reserved,
             previous: Some(facts.clone()),
+            compacted: None,
         };
         let next = Tail::create(disk, &header)?;
         let old = std::mem::replace(&mut self.tail, next).segment;
@@ -143,6 +158,9 @@ impl Writer {
                 Report::Checkpoint { through, is_stored, retired } => {
                     self.take_checkpoint(through, is_stored, retired);
                 }
+                Report::Looked(trims) => self.take_trims(trims),
+                Report::Rewritten(rewritten) => self.take_rewritten(rewritten),
+                Report::Installed(segment) => self.take_installed(segment),
             }
         }
     }
@@ -163,7 +181,8 @@ impl Writer {
         }
         if let Some(retired) = retired {
             self.is_removal_asked = false;
-            if self.state == State::Running && (is_stored || retired.removal.last() <= self.known_through) {
+            let may_go = is_stored || (!retired.dropped.is_empty() && retired.last() <= self.known_through);
+            if self.state == State::Running && may_go {
                 // One that waits knows nothing of the removal.
                 let is_stale = self.keeper.withdraw_checkpoint();
                 self.remove(retired);
@@ -174,9 +193,10 @@ impl Writer {
             }
         }
         self.remove_orphans();
+        self.install_if_known();
     }
 
-    fn last_stored(&self) -> Seq {
+    pub(super) fn last_stored(&self) -> Seq {
         if self.tail.has_records() {
             return self.tail.last();
         }
@@ -185,48 +205,45 @@ impl Writer {
         catalog.sealed.back().map_or_else(|| self.tail.last(), |segment| segment.facts.last)
     }
 
-    /// Has the segments removed that are past the log's limits.
-    fn drop_old(&mut self, now_ms: u64) {
-        if self.state != State::Running || self.is_removal_asked {
+    /// Tells of a removal that a checkpoint knows of, and takes it out of sight.
+    fn remove(&mut self, Retired { dropped, trimmed, found }: Retired) {
+        self.take_found(found);
+        if dropped.is_empty() && trimmed.topics.is_empty() {
             return;
         }
-        let removal = {
-            let catalog = self.shared.catalog.read();
-            let time_ms = self.tail.has_records().then(|| self.tail.sealed().time_max_ms);
-            let facts = catalog.sealed.iter().map(|segment| &segment.facts);
-            let count = segments_to_drop(now_ms, &self.config, facts, (self.tail.end(), time_ms));
-            let remains = catalog.sealed.get(count);
-            let oldest = remains.map_or(catalog.active.base, |segment| segment.facts.base);
-            (count > 0)
-                .then(|| Removal { dropped: catalog.sealed.iter().take(count).cloned().collect(), oldest })
-        };
-        if removal.is_some() || self.is_checkpoint_owed {
-            self.ask_checkpoint(removal);
-        }
-        self.remove_orphans();
-    }
-
-    /// Tells of a removal that a checkpoint knows of, and takes it out of sight.
-    fn remove(&mut self, Retired { removal: Removal { dropped, oldest }, trimmed }: Retired) {
         self.judge.trim(&trimmed);
+        let topics: Vec<TopicName> = trimmed.topics.iter().map(|(topic, _)| topic.clone()).collect();
+        let oldest = trimmed.through.next();
         {
             let mut attachment = self.shared.attachment.lock();
             attachment.commit(Batch { records: Vec::new(), trimmed: Some(trimmed) });
             self.shared.bounds.lock().oldest = oldest;
             self.shared.catalog.write().sealed.drain(..dropped.len());
         }
-        // What goes with old segments lies before `oldest`.
-        self.shared.trimmed.write().retain(|_, lost| *lost >= oldest);
-        self.limits.retain(self.judge.fold());
-        self.orphans.extend(dropped.iter().map(|segment| segment.facts.clone()));
+        let fold = self.judge.fold();
+        {
+            let mut lost = self.shared.trimmed.write();
+            for topic in topics {
+                let state = fold.get(topic.as_str());
+                lost.extend(state.map(|state| (topic, state.trimmed)));
+            }
+            if !dropped.is_empty() {
+                lost.retain(|topic, _| fold.get(topic.as_str()).is_some());
+            }
+        }
+        if !dropped.is_empty() {
+            self.limits.cool(fold, self.tail.segment.base);
+        }
+        self.orphans.extend(dropped);
     }
 
     /// Removes files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
     /// hole is ever left behind.
     pub(super) fn remove_orphans(&mut self) {
-        while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.last <= self.known_through) {
-            let base = orphan.base;
-            self.shared.forget(base);
+        while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.facts.last <= self.known_through)
+        {
+            let base = orphan.facts.base;
+            self.shared.forget(orphan);
             if let Err(error) = remove_segment(&*self.shared.disk, base) {
                 let file = self.shared.disk.place(&file_name(base, LOG));
                 tracing::warn!(file, %error, "old history could not be removed");
@@ -237,29 +254,6 @@ impl Writer {
         if self.orphans.is_empty() {
             self.is_removal_open = false;
         }
-    }
-
-    /// Trims the topics that are over limits of their own, by records like anybody's.
-    fn trim_topics(&mut self, now_ms: u64) {
-        let mut ops = Vec::new();
-        for (topic, retention) in self.limits.take_due(now_ms) {
-            let last = self.judge.fold().get(topic.as_str()).map_or(Seq::ZERO, |state| state.last);
-            match trim_of(&self.shared, topic.as_str(), last, retention, now_ms) {
-                Ok(Trim { through, due_ms }) => {
-                    if let Some(due_ms) = due_ms {
-                        self.limits.set_due(topic.as_str(), due_ms);
-                    }
-                    ops.extend(through.map(|through| Op::Trim { topic, through }));
-                }
-                Err(trouble) => tracing::warn!(%topic, %trouble, "a topic could not be trimmed"),
-            }
-        }
-        // Each for itself: a refused one must not hold the others back.
-        for op in ops {
-            let submission = Submission { ops: vec![op], atomic: true, time_ms: self.clock.wall_ms() };
-            self.accept(Job { submission, answer: None, share: None });
-        }
-        drop(self.flush());
     }
 }
 

@@ -207,6 +207,15 @@ impl Model {
         ensure(unknown.is_none(), || format!("nobody published {unknown:?}"))
     }
 
+    /// Without limits the log begins at the latest with the first event that nobody deleted.
+    pub(crate) fn check_beginning(&self, bounds: &Bounds) -> Checked {
+        let early = self
+            .events
+            .iter()
+            .find(|(seq, event)| **seq < bounds.oldest && self.is_there(**seq, event, Seq::ZERO));
+        ensure(early.is_none(), || format!("the log begins at {:?}, and {early:?} is alive", bounds.oldest))
+    }
+
     /// What a topic's readers should find.
     pub(crate) fn of_topic(&self, name: &str, bounds: &Bounds) -> Vec<String> {
         let gone = self.gone_through.get(name).copied().unwrap_or_default();

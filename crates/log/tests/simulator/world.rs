@@ -79,6 +79,7 @@ impl World {
                 1 | 2 => Some(2_000 + random.below(6_000)),
                 _ => None,
             },
+            erase_after_ms: random.below(20_000),
             ..config()
         };
         let clock = TestClock::at(1_000_000);
@@ -215,9 +216,6 @@ impl World {
 
     fn meet(&mut self, log: Manual, lost_power: bool) -> Result<(), String> {
         let bounds = log.log.bounds();
-        if self.config.retention_bytes.is_none() && bounds.oldest != Seq(1) {
-            return Err(format!("without retention the log begins at {:?}", bounds.oldest));
-        }
         // A fault strikes once: the next read gets through.
         let mut found = self.read(&log, "**")?;
         while found.is_none() && !self.disk.is_dark() {
@@ -230,6 +228,9 @@ impl World {
         });
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
         self.model.meet(&found, &bounds, may_lose_tail)?;
+        if self.config.retention_bytes.is_none() {
+            self.model.check_beginning(&bounds)?;
+        }
         self.look()?;
         self.check_keys()
     }

@@ -58,6 +58,7 @@ pub(super) fn log(settings: &Settings) -> LogConfig {
         retention_count: settings.retention_count.value,
         retention_keep_last: settings.retention_keep_last.value,
         topic_retention: settings.topic_retention.value.0.clone(),
+        erase_after_ms: settings.erase_after.value.0,
         key_window: key_window(settings),
         // The largest event must be able to wait for the writer, and another behind it.
         submit_queue_bytes: defaults.submit_queue_bytes.max(batch_bytes_max.saturating_mul(2)),

@@ -138,6 +138,8 @@ settings! {
             "Keep the newest event of every topic, whatever limit it is past, so that `from=last` always finds it. A `tidings.tombstone` event or a deletion ends that.";
         topic_retention: TopicLimits = "",
             "What is kept of some topics, as in `scores/** age=2h count=100 keep_last`. The first that matches counts; what a topic declares itself comes before it.";
+        erase_after: Millis = "12h" in SECOND to YEARS,
+            "For how long what is deleted or past its limits may still take space before its segment is written anew without it. Segments that are dead for more than half do not wait.";
         memory_bytes: Bytes = "64MiB" in MIB to TIB,
             "How much history is kept with `durability = memory`.";
         idempotency_age: Millis = "24h" in SECOND to YEARS,

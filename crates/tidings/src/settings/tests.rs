@@ -56,6 +56,7 @@ fn every_default_can_be_read_and_is_the_libraries_own() {
     assert_eq!(settings.retention_count.value, log.retention_count);
     assert_eq!(settings.retention_keep_last.value, log.retention_keep_last);
     assert_eq!(settings.topic_retention.value.0, log.topic_retention);
+    assert_eq!(settings.erase_after.value.0, log.erase_after_ms);
     assert_eq!(settings.memory_bytes.value.as_usize(), log.memory_bytes);
     assert_eq!(settings.idempotency_age.value.0, log.key_window.age_ms);
     assert_eq!(settings.idempotency_keys.value, log.key_window.count);
@@ -259,7 +260,7 @@ fn limits_of_topics_are_texts_or_tables() {
         ("a age=2", "a duration is a number and a unit"),
         ("a count=0", "more than nothing"),
         ("a count=many", "a whole number is needed"),
-        ("a** keep_last", "\"a**\""),
+        ("a{ keep_last", "\"a{\""),
         ("keep_last", "says nothing"),
     ] {
         let message = refused(&[("topic-retention", text)], &[], "");

@@ -1,0 +1,333 @@
+//! Compaction: sealed segments written anew with what is still alive in them, every event at its place.
+//!
+//! Two steps, both on the keeper's thread. [`rewrite`] makes the new file beside the old ones and reads it back;
+//! [`install`] puts it in their place. Between the two the writer sees to it that a durable checkpoint has everything
+//! in it that the new file lacks: trims, and the control records, which are not copied.
+//!
+//! **Invariant:** positions never change. **Invariant:** memory is bounded by one batch and the new file's index,
+//! whatever the segments hold. **Invariant:** until the new name is durable all old files are there, and from then
+//! on a start removes them: a crash at any call leaves one or the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidings_hub::{Record, Seq};
+
+use crate::disk::{Disk, DiskFile, TMP};
+use crate::error::Trouble;
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
+use crate::index::Builder;
+use crate::segment::{
+    COMPACTED_HEADER_BYTES, Compacted, INDEX, LOG, Scan, Sealed, SegmentHeader, Step, VERSION, file_name,
+    read_header,
+};
+use crate::shared::{SealedSegment, Shared, index_of};
+use crate::wire::len32;
+
+/// Records are copied in batches of about this size.
+const BATCH_BYTES: usize = 256 << 10;
+/// So many neighbours are made one when they fit and none of them is larger than the others together.
+const MERGE_MIN: usize = 4;
+/// So little is not worth a rewriting before its time.
+const SMALL_BYTES: u64 = 512;
+
+/// What is known of a sealed segment's events, from the last sweep over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// About how many bytes of it are alive,
+    pub(crate) live_bytes: u64,
+    /// Whether anything in it is dead.
+    pub(crate) has_dead: bool,
+    /// and how many events, once for each topic of theirs.
+    pub(crate) events: u64,
+}
+
+/// Which neighbours are to be written anew, as one. `shares` are those of `sealed`; `is_due` says which segments are
+/// to be freed of what is dead in them however little that is.
+pub(crate) fn choose(
+    sealed: &[Arc<SealedSegment>],
+    shares: &HashMap<Seq, Share>,
+    segment_bytes: u64,
+    is_due: impl Fn(&SealedSegment) -> bool,
+) -> Option<Vec<Arc<SealedSegment>>> {
+    let share_of = |segment: &SealedSegment| shares.get(&segment.facts.base).copied();
+    let is_wanted = |segment: &SealedSegment| {
+        share_of(segment).is_some_and(|share| {
+            let is_half_dead =
+                share.live_bytes.saturating_mul(2).saturating_add(SMALL_BYTES) < segment.facts.bytes;
+            share.has_dead && (is_half_dead || is_due(segment))
+        })
+    };
+    let mut at = 0;
+    while at < sealed.len() {
+        let rest = sealed.get(at..).unwrap_or_default();
+        let wanted = run(rest, segment_bytes, |segment| {
+            if is_wanted(segment) { share_of(segment).map(|share| share.live_bytes) } else { None }
+        });
+        if !wanted.is_empty() {
+            return Some(wanted.to_vec());
+        }
+        // Dead or alive: many small ones in a row are one file.
+        let small = run(rest, segment_bytes, |segment| share_of(segment).map(|share| share.live_bytes));
+        let sizes = || small.iter().map(|segment| segment.facts.bytes);
+        let (total, largest) = (sizes().sum::<u64>(), sizes().max().unwrap_or(0));
+        if small.len() >= MERGE_MIN && largest <= total - largest {
+            return Some(small.to_vec());
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The longest run from the first one on of segments that `bytes` knows and that fit into one together.
+fn run(
+    sealed: &[Arc<SealedSegment>],
+    bytes_max: u64,
+    bytes: impl Fn(&SealedSegment) -> Option<u64>,
+) -> &[Arc<SealedSegment>] {
+    // Entries count places from the base, in 32 bits.
+    let Some(first) = sealed.first().map(|segment| segment.facts.base) else { return &[] };
+    let mut total = 0u64;
+    let fits = |segment: &&Arc<SealedSegment>| {
+        let Some(more) = bytes(segment) else { return false };
+        let is_first = segment.facts.base == first;
+        total = total.saturating_add(more);
+        is_first || (total <= bytes_max && segment.facts.last.0 - first.0 < u64::from(u32::MAX))
+    };
+    let count = sealed.iter().take_while(fits).count();
+    sealed.get(..count).unwrap_or_default()
+}
+
+/// A new file that waits for its place.
+pub(crate) struct Rewritten {
+    pub(crate) inputs: Vec<Arc<SealedSegment>>,
+    header: SegmentHeader,
+    index: Vec<u8>,
+    file: Arc<dyn DiskFile>,
+}
+
+impl Rewritten {
+    fn name(&self) -> String {
+        beside(self.header.base)
+    }
+
+    /// Lets go of the new file: the old ones stay.
+    pub(crate) fn abandon(self, disk: &dyn Disk) {
+        // A start removes it too.
+        _ = disk.unlink(&self.name());
+    }
+}
+
+fn beside(base: Seq) -> String {
+    format!("{}{TMP}", file_name(base, LOG))
+}
+
+/// Writes what is alive in neighbouring segments into a new file beside them, and reads it back.
+pub(crate) fn rewrite(
+    shared: &Shared,
+    inputs: Vec<Arc<SealedSegment>>,
+) -> Result<Option<Rewritten>, Trouble> {
+    let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(None) };
+    let disk = &*shared.disk;
+    let (base, covers) = (first.facts.base, last.facts.last);
+    let salt = disk.random().map_err(|source| Trouble::Io { doing: "asking for chance".into(), source })?;
+    let first_header = open(shared, first)?.header;
+    let header = SegmentHeader {
+        version: VERSION,
+        salt,
+        base,
+        compacted: Some(Compacted { last: covers, ..Compacted::default() }),
+        ..first_header
+    };
+    let name = beside(base);
+    let made =
+        copy(shared, &inputs, &header, &name).and_then(|copy| check(disk, &name, copy, header, inputs));
+    if made.is_err() {
+        _ = disk.unlink(&name);
+    }
+    made.map(Some)
+}
+
+/// A segment that is read.
+struct Source {
+    file: Arc<dyn DiskFile>,
+    header: SegmentHeader,
+    crc: u32,
+}
+
+fn open(shared: &Shared, segment: &SealedSegment) -> Result<Source, Trouble> {
+    let disk = &*shared.disk;
+    let name = file_name(segment.facts.base, LOG);
+    let file = disk.open(&name).map_err(Trouble::io("opening", disk.place(&name)))?;
+    match read_header(disk, &name, &*file)? {
+        Ok((header, crc)) if header.salt == segment.salt => Ok(Source { file, header, crc }),
+        _ => Err(Trouble::damaged(disk.place(&name), 0, "the segment's header is not what was written")),
+    }
+}
+
+/// What was copied.
+struct Copied {
+    file: Arc<dyn DiskFile>,
+    events: u64,
+    bytes: u64,
+}
+
+fn copy(
+    shared: &Shared,
+    inputs: &[Arc<SealedSegment>],
+    header: &SegmentHeader,
+    name: &str,
+) -> Result<Copied, Trouble> {
+    let disk = &*shared.disk;
+    let doing = |doing: &'static str| Trouble::io(doing, disk.place(name));
+    let file = disk.create(name).map_err(doing("making"))?;
+    let (bytes, chain) = header.encode();
+    file.write_at(0, &bytes).map_err(doing("writing"))?;
+    let copied = Copied { file, events: 0, bytes: COMPACTED_HEADER_BYTES as u64 };
+    let mut out = Out { copied, salt: header.salt, chain, buffer: Vec::new(), count: 0, places: None };
+    for input in inputs {
+        let source = open(shared, input)?;
+        let place = || disk.place(&file_name(input.facts.base, LOG));
+        let mut scan = Scan::new(&*source.file, input.facts.bytes, &source.header, source.crc);
+        loop {
+            match scan.next().map_err(Trouble::io("reading", place()))? {
+                Step::Batch(batch) => {
+                    for (record, _) in &batch.records {
+                        // Of an event of several topics, one that keeps it is enough.
+                        if record.event().is_some() && shared.is_visible(record, |_| true) {
+                            out.push(record).map_err(doing("writing"))?;
+                        }
+                    }
+                }
+                Step::End => break,
+                Step::Bad { at, found } => return Err(Trouble::damaged(place(), at, found)),
+            }
+        }
+    }
+    out.end().map_err(doing("writing"))?;
+    Ok(out.copied)
+}
+
+struct Out {
+    copied: Copied,
+    salt: u64,
+    chain: u32,
+    buffer: Vec<u8>,
+    count: usize,
+    /// The first and the last place in the buffer.
+    places: Option<(Seq, Seq)>,
+}
+
+impl Out {
+    fn push(&mut self, record: &Record) -> std::io::Result<()> {
+        if self.buffer.is_empty() {
+            self.buffer.resize(BATCH_HEADER_BYTES, 0);
+        }
+        encode_record(self.salt, record, &mut self.buffer);
+        let (first, _) = self.places.unwrap_or((record.seq, record.seq));
+        self.places = Some((first, record.seq));
+        self.count += 1;
+        self.copied.events += 1;
+        if self.buffer.len() >= BATCH_BYTES { self.end() } else { Ok(()) }
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        let Some((first, last)) = self.places.take() else { return Ok(()) };
+        let header = BatchHeader {
+            salt: self.salt,
+            first,
+            last,
+            // The file is synced as a whole, before it has its name.
+            durable_through: 0,
+            reserved_through: Seq::ZERO,
+            count: len32(self.count),
+            body_bytes: len32(self.buffer.len() - BATCH_HEADER_BYTES),
+            chain: self.chain,
+        };
+        let mut head = Vec::with_capacity(BATCH_HEADER_BYTES);
+        self.chain = header.encode(&mut head);
+        if let Some(place) = self.buffer.get_mut(..BATCH_HEADER_BYTES) {
+            place.copy_from_slice(&head);
+        }
+        self.copied.file.write_at(self.copied.bytes, &self.buffer)?;
+        self.copied.bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.count = 0;
+        Ok(())
+    }
+}
+
+/// Reads the new file as a reader would. What it tells of itself comes from there.
+fn check(
+    disk: &dyn Disk,
+    name: &str,
+    copied: Copied,
+    header: SegmentHeader,
+    inputs: Vec<Arc<SealedSegment>>,
+) -> Result<Rewritten, Trouble> {
+    let Copied { file, events, bytes } = copied;
+    let index: Builder = index_of(disk, name, &*file, bytes)?;
+    if u64::from(index.events()) != events {
+        return Err(Trouble::damaged(disk.place(name), 0, "the file is not what was written to it just now"));
+    }
+    let time_max_ms = index.time_max_ms();
+    let last = header.compacted.as_ref().map_or(Seq::ZERO, |own| own.last);
+    let own = Compacted { last, bytes, time_max_ms, events, known_at: Seq::ZERO };
+    let index = index.encode(header.salt, bytes);
+    Ok(Rewritten { inputs, header: SegmentHeader { compacted: Some(own), ..header }, index, file })
+}
+
+/// Puts the new file in the place of the old ones. `known_at`: a checkpoint that has everything up to there in it is
+/// durable, and knows of all that the new file lacks.
+pub(crate) fn install(
+    shared: &Shared,
+    rewritten: Rewritten,
+    known_at: Seq,
+) -> Result<Arc<SealedSegment>, Trouble> {
+    let disk = &*shared.disk;
+    let name = rewritten.name();
+    let Rewritten { inputs, mut header, index, file } = rewritten;
+    let base = header.base;
+    let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
+    let own = header.compacted.get_or_insert_default();
+    own.known_at = known_at;
+    let facts =
+        Sealed { base, last: own.last, bytes: own.bytes, time_max_ms: own.time_max_ms, events: own.events };
+    let finish = || -> Result<(), Trouble> {
+        file.write_at(0, &header.encode().0).map_err(doing("writing"))?;
+        file.sync_data().map_err(doing("syncing"))?;
+        disk.rename(&name, &file_name(base, LOG)).map_err(doing("naming"))
+    };
+    if let Err(trouble) = finish() {
+        _ = disk.unlink(&name);
+        return Err(trouble);
+    }
+    // From here on the name leads to the new file, for this life at least.
+    let segment = Arc::new(SealedSegment::compacted(facts, header.salt));
+    {
+        let mut catalog = shared.catalog.write();
+        let at = catalog.sealed.iter().position(|old| old.facts.base == base);
+        if let Some(at) = at {
+            catalog.sealed.drain(at..at + inputs.len());
+            catalog.sealed.insert(at, Arc::clone(&segment));
+        }
+    }
+    disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+    shared.store_index(&segment, &index);
+    for old in &inputs {
+        shared.forget(old);
+        if old.facts.base == base {
+            continue;
+        }
+        for kind in [INDEX, LOG] {
+            // What stays is removed by the next start: it lies within what the new file covers.
+            if let Err(error) = disk.unlink(&file_name(old.facts.base, kind))
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(file = disk.place(&file_name(old.facts.base, kind)), %error, "a compacted file stays");
+            }
+        }
+    }
+    disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+    Ok(segment)
+}
