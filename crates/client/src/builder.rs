@@ -230,7 +230,7 @@ impl EventSourceBuilder {
 }
 
 /// User information in a URL is Basic authentication, as in a browser and in curl.
-fn basic_authorization(url: &str) -> Option<HeaderValue> {
+pub(crate) fn basic_authorization(url: &str) -> Option<HeaderValue> {
     let url = Url::parse(url).ok()?;
     if url.username().is_empty() && url.password().is_none() {
         return None;

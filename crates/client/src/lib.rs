@@ -4,6 +4,7 @@
 //! under it [`machine`], which decides everything and does no I/O. It behaves as the `EventSource` of WHATWG
 //! HTML 9.2 unless told otherwise, and says aloud what a browser hides: reconnects and why, ids that moved
 //! without an event, comments.
+//! [`publisher`] is the other direction: events to a hub, numbered, so that none is lost or there twice.
 //! What it is not: it keeps no events and no queue; what is not polled is not read. The wire format is
 //! `tidings-codec`.
 //!
@@ -32,6 +33,7 @@ mod backoff;
 mod builder;
 mod error;
 pub mod machine;
+pub mod publisher;
 mod redirect;
 mod request;
 mod source;

@@ -3,15 +3,11 @@
 //! While one batch is on its way the next is being filled; when that is full too, nothing more is read. So memory
 //! is two batches, and a pipe that is faster than the hub waits.
 
-mod batch;
 pub(crate) mod lines;
-mod sender;
-mod verdict;
 
 use std::future::Future;
 
-pub(crate) use batch::{Batch, BatchLimits};
-pub(crate) use sender::{Receipt, Refused, Sender};
+use tidings_client::publisher::{Batch, BatchLimits, Notice, Producer, Receipt, SendError};
 
 use crate::failure::{Failure, say};
 
@@ -51,7 +47,7 @@ pub(crate) struct Counts {
 /// The feed's own failure, after all before it was delivered, or the hub's final word.
 pub(crate) async fn deliver(
     feed: &mut impl Feed,
-    sender: &Sender,
+    producer: &mut Producer,
     skip_bad: bool,
     counts: &mut Counts,
 ) -> Result<(), Failure> {
@@ -67,7 +63,7 @@ pub(crate) async fn deliver(
             return end.unwrap_or(Ok(()));
         }
         let sending = std::mem::take(&mut filling);
-        let sent = send(sender, sending, unit, skip_bad, counts);
+        let sent = send(producer, sending, unit, skip_bad, counts);
         tokio::pin!(sent);
         loop {
             let has_room = end.is_none() && !filling.is_full(limits);
@@ -91,7 +87,7 @@ fn more(more: More) -> Option<Result<(), Failure>> {
 }
 
 async fn send(
-    sender: &Sender,
+    producer: &mut Producer,
     mut batch: Batch,
     unit: &str,
     skip_bad: bool,
@@ -99,15 +95,14 @@ async fn send(
 ) -> Result<(), Failure> {
     while !batch.is_empty() {
         counts.requests += 1;
-        match sender.send(batch.body(), batch.len()).await {
+        match producer.send(&batch).await {
             Ok(Receipt { held, retries, .. }) => {
                 counts.events += u64::try_from(batch.len()).unwrap_or(u64::MAX);
                 counts.held += held;
                 counts.retries += retries;
                 return Ok(());
             }
-            Err(Refused::All(failure)) => return Err(failure),
-            Err(Refused::Item { item, why }) => {
+            Err(SendError::Item { item, why }) => {
                 let number = batch.number(item).unwrap_or_default();
                 let message = format!("{unit} {number}: {why}");
                 counts.events += u64::try_from(item).unwrap_or(u64::MAX);
@@ -118,7 +113,21 @@ async fn send(
                 say(&format!("{message}; skipped"));
                 batch = batch.behind(item);
             }
+            Err(error) => return Err(Failure::new(error.to_string())),
         }
     }
     Ok(())
+}
+
+/// Tells a person about troubles that pass: when they begin, and when they are over.
+pub(crate) fn tell(notice: Notice<'_>, has_patience: bool) {
+    match notice {
+        Notice::Retrying { failures: 1, why, .. } => {
+            let until = if has_patience { "" } else { " until it works" };
+            say(&format!("{why}; trying again{until}"));
+        }
+        Notice::Recovered => say("the hub answers again"),
+        Notice::NewEpoch { .. } => say("the hub has forgotten what was sent; going on"),
+        _ => {}
+    }
 }

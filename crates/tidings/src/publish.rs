@@ -6,11 +6,12 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tidings_client::publisher::{Producer, SendError};
 use tidings_codec::{EventId, EventName};
 use tidings_hub::TopicName;
 
 use self::stdin::{Form, Stdin};
-use crate::deliver::{Counts, Refused, Sender, deliver};
+use crate::deliver::{Counts, deliver};
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::remote::{self, Remote};
@@ -109,13 +110,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 return Err(Failure::usage("--sse is about standard input: leave DATA out"));
             }
             let patience = Some(patience.unwrap_or(PATIENCE_ONE));
-            let sender = Sender::new(remote, url, "text/plain; charset=utf-8", patience);
-            one(&sender, data).await
+            one(&mut remote.producer(&url, patience)?, data).await
         }
-        None => {
-            let sender = Sender::new(remote, url, "text/event-stream", patience);
-            stream(&sender, matches).await
-        }
+        None => stream(&mut remote.producer(&url, patience)?, matches).await,
     }
 }
 
@@ -123,10 +120,11 @@ fn text_of<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     matches.get_one::<String>(name).map(String::as_str)
 }
 
-async fn one(sender: &Sender, data: &str) -> Result<(), Failure> {
-    let receipt = sender.send(data.to_owned().into(), 1).await.map_err(|refused| match refused {
-        Refused::Item { why, .. } => Failure::new(why),
-        Refused::All(failure) => failure,
+async fn one(producer: &mut Producer, data: &str) -> Result<(), Failure> {
+    let sent = producer.send_verbatim(data.to_owned()).await;
+    let receipt = sent.map_err(|error| match error {
+        SendError::Item { why, .. } => Failure::new(why),
+        error => Failure::new(error.to_string()),
     })?;
     match writeln!(std::io::stdout(), "{}", receipt.last_id.unwrap_or_default()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -136,7 +134,7 @@ async fn one(sender: &Sender, data: &str) -> Result<(), Failure> {
     }
 }
 
-async fn stream(sender: &Sender, matches: &ArgMatches) -> Result<(), Failure> {
+async fn stream(producer: &mut Producer, matches: &ArgMatches) -> Result<(), Failure> {
     let form = if matches.get_flag("sse") { Form::EventStream } else { Form::Lines };
     let line_bytes_max = matches
         .get_one::<u64>("line-bytes-max")
@@ -145,7 +143,7 @@ async fn stream(sender: &Sender, matches: &ArgMatches) -> Result<(), Failure> {
     let interrupt = Interrupt::listen("delivering what was read; interrupt again to give it up")?;
     let mut stdin = Stdin::open(form, line_bytes_max, skip_bad, interrupt)?;
     let mut counts = Counts::default();
-    let result = deliver(&mut stdin, sender, skip_bad, &mut counts).await;
+    let result = deliver(&mut stdin, producer, skip_bad, &mut counts).await;
     counts.skipped += stdin.skipped();
     if matches.get_flag("verbose") {
         let Counts { events, requests, retries, held, skipped } = counts;

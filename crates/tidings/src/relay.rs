@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use self::feed::SourceFeed;
 use self::replay::Recorded;
-use crate::deliver::{Counts, Sender, deliver};
+use crate::deliver::{Counts, deliver};
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 use crate::remote::{self, Remote};
@@ -122,9 +122,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if matches.get_flag("private") {
         query.push(("private", "true"));
     }
-    let sender = Sender::new(remote.clone(), remote.url("/topics", &query), "text/event-stream", None);
+    let mut producer = remote.producer(&remote.url("/topics", &query), None)?;
     let mut counts = Counts::default();
-    let result = deliver(&mut feed, &sender, skip_bad, &mut counts).await;
+    let result = deliver(&mut feed, &mut producer, skip_bad, &mut counts).await;
     if verbose {
         let Counts { events, requests, retries, held, skipped } = counts;
         let replayed = feed.replayed();

@@ -1,5 +1,5 @@
 //! A hub somewhere else, over HTTP: where it is, who we are there, one request and its answer.
-//! Decides nothing about retries; that is `deliver`.
+//! Decides nothing about retries; that is the client.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
@@ -15,14 +15,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tidings_client::EventSourceBuilder;
+use tidings_client::publisher::Producer;
 use tokio::time::timeout;
 use url::Url;
 
+use crate::deliver;
 use crate::failure::{Failure, chain};
 use crate::trust::BelieveAnybody;
 
 const DEFAULT_URL: &str = "http://127.0.0.1:4000";
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const AGENT: &str = concat!("tidings/", env!("CARGO_PKG_VERSION"));
 
 /// An answer that takes longer counts as lost. Long enough for a slow disk, short enough to notice a dead link.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,7 +67,6 @@ pub(crate) struct Remote {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) retry_after_ms: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -112,29 +113,29 @@ impl Remote {
         source.danger_accept_invalid_certs(self.insecure)
     }
 
-    /// Publishes a body.
+    /// A producer that publishes to a URL of this hub, with our key.
     ///
     /// # Errors
-    /// What happened to the connection, as a person would say it.
-    pub(crate) async fn post(
-        &self,
-        url: &Url,
-        content_type: &'static str,
-        idempotency_key: &str,
-        body: Bytes,
-    ) -> Result<Answer, String> {
-        let mut request = self.request(Method::POST, url, body)?;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let key = HeaderValue::from_str(idempotency_key).map_err(|error| error.to_string())?;
-        headers.insert(IDEMPOTENCY_KEY, key);
-        self.answer(request).await
+    /// TLS cannot be set up.
+    pub(crate) fn producer(&self, url: &Url, patience: Option<Duration>) -> Result<Producer, Failure> {
+        let has_patience = patience.is_some();
+        let mut producer = Producer::builder(url.as_str())
+            .header("user-agent", AGENT)
+            .danger_accept_invalid_certs(self.insecure)
+            .notice(move |notice| deliver::tell(notice, has_patience));
+        if let Some(value) = self.authorization.as_ref().and_then(|value| value.to_str().ok()) {
+            producer = producer.header("authorization", value);
+        }
+        if let Some(patience) = patience {
+            producer = producer.patience_ms(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        }
+        producer.build().map_err(|error| Failure::new(chain(&error)))
     }
 
     /// Asks for a page of JSON.
     ///
     /// # Errors
-    /// As [`Self::post`].
+    /// What happened to the connection, as a person would say it.
     pub(crate) async fn get(&self, url: &Url, accept: &'static str) -> Result<Answer, String> {
         let mut request = self.request(Method::GET, url, Bytes::new())?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
@@ -145,7 +146,7 @@ impl Remote {
         let mut request = Request::builder()
             .method(method)
             .uri(url.as_str())
-            .header(USER_AGENT, concat!("tidings/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, AGENT)
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
         if let Some(value) = &self.authorization {
@@ -160,10 +161,7 @@ impl Remote {
             let (parts, body) = response.into_parts();
             let read = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = read.map_err(|error| innermost(error.as_ref()))?.to_bytes();
-            let retry_after_s =
-                parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            let retry_after_ms = retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
-            Ok(Answer { status: parts.status, retry_after_ms, body })
+            Ok(Answer { status: parts.status, body })
         };
         timeout(ANSWER_TIMEOUT, exchange)
             .await
@@ -269,7 +267,6 @@ mod tests {
     fn a_problem_is_told_in_its_own_words() {
         let answer = |body: &'static str| Answer {
             status: StatusCode::FORBIDDEN,
-            retry_after_ms: None,
             body: Bytes::from_static(body.as_bytes()),
         };
         assert_eq!(answer("{\"detail\":\"ask for a grant\"}").detail(), "ask for a grant (403)");

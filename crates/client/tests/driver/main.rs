@@ -1,5 +1,6 @@
 //! The driver against a server that says byte for byte what a test tells it to, over loopback.
 
+mod publishing;
 mod reconnect;
 mod requests;
 mod server;

@@ -4,11 +4,12 @@
 use std::io::Read as _;
 
 use bytes::{Buf as _, Bytes};
+use tidings_client::publisher::{Batch, BatchLimits};
 use tidings_codec::{DecodeLimits, Decoder, Event, ItemRef};
 use tokio::sync::mpsc;
 
 use crate::deliver::lines::{Line, Lines};
-use crate::deliver::{Batch, BatchLimits, Feed, More};
+use crate::deliver::{Feed, More};
 use crate::failure::{Failure, say};
 use crate::interrupt::Interrupt;
 

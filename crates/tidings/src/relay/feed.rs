@@ -2,12 +2,13 @@
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::HeaderValue;
+use tidings_client::publisher::{Batch, BatchLimits};
 use tidings_client::{Disconnect, EventSource, SourceError, SourceEvent};
 use tidings_codec::{Event, EventName, Message};
 use tidings_hub::frame::TOMBSTONE_EVENT;
 
 use super::replay::{Recorded, Replay};
-use crate::deliver::{Batch, BatchLimits, Feed, More};
+use crate::deliver::{Feed, More};
 use crate::failure::{Failure, chain, say};
 use crate::interrupt::Interrupt;
 

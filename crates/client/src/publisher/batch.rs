@@ -4,12 +4,16 @@ use bytes::Bytes;
 use tidings_codec::{Event, encode};
 
 /// What one request may hold.
+///
+/// ```
+/// assert_eq!(tidings_client::publisher::BatchLimits::default().events_max, 1_000);
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BatchLimits {
+pub struct BatchLimits {
     /// Bytes after which no further event is taken. One event may be larger: it then goes alone.
-    pub(crate) bytes_max: usize,
+    pub bytes_max: usize,
     /// Events of one request.
-    pub(crate) events_max: usize,
+    pub events_max: usize,
 }
 
 impl Default for BatchLimits {
@@ -19,8 +23,18 @@ impl Default for BatchLimits {
 }
 
 /// Events that go together, in order.
+///
+/// ```
+/// use tidings_client::publisher::{Batch, BatchLimits};
+/// use tidings_codec::Event;
+///
+/// let mut batch = Batch::default();
+/// batch.push(&Event::new("hello"), 17);
+/// assert_eq!((batch.len(), batch.number(0)), (1, Some(17)));
+/// assert!(!batch.is_full(BatchLimits::default()));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
+pub struct Batch {
     body: Vec<u8>,
     /// Per event: where its block ends in the body, and the line or event of the input that it was.
     marks: Vec<(usize, u64)>,
@@ -28,33 +42,38 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Adds an event; `number` is where it came from, for messages.
-    pub(crate) fn push(&mut self, event: &Event, number: u64) {
+    pub fn push(&mut self, event: &Event, number: u64) {
         encode(event, &mut self.body);
         self.marks.push((self.body.len(), number));
     }
 
     /// Whether nothing more should be added.
-    pub(crate) fn is_full(&self, limits: BatchLimits) -> bool {
+    #[must_use]
+    pub fn is_full(&self, limits: BatchLimits) -> bool {
         self.body.len() >= limits.bytes_max || self.marks.len() >= limits.events_max
     }
 
     /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.marks.is_empty()
     }
 
     /// How many events there are.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.marks.len()
     }
 
     /// The number of an event, as it was pushed.
-    pub(crate) fn number(&self, item: usize) -> Option<u64> {
+    #[must_use]
+    pub fn number(&self, item: usize) -> Option<u64> {
         self.marks.get(item).map(|(_, number)| *number)
     }
 
-    /// What stands behind an event: to be sent, under another key, when that one was refused.
-    pub(crate) fn behind(&self, item: usize) -> Self {
+    /// What stands behind an event: to be sent when that one was refused.
+    #[must_use]
+    pub fn behind(&self, item: usize) -> Self {
         let Some((cut, _)) = self.marks.get(item).copied() else { return Self::default() };
         let body = self.body.get(cut..).unwrap_or_default().to_vec();
         let rest = self.marks.get(item + 1..).unwrap_or_default();
@@ -62,7 +81,7 @@ impl Batch {
     }
 
     /// The bytes to send.
-    pub(crate) fn body(&self) -> Bytes {
+    pub(super) fn body(&self) -> Bytes {
         Bytes::copy_from_slice(&self.body)
     }
 }

@@ -1,13 +1,32 @@
 //! What an answer to a publish means: done, again, or never. Pure.
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::remote::Answer;
+/// What a hub answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) retry_after_ms: Option<u64>,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// What a problem document says, or the status if it is none.
+    fn detail(&self) -> String {
+        let problem: Option<serde_json::Value> = serde_json::from_slice(&self.body).ok();
+        let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+        detail.map_or_else(
+            || format!("the hub answered {}", self.status),
+            |detail| format!("{detail} ({})", self.status.as_u16()),
+        )
+    }
+}
 
 /// What to do after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     /// All events are held by the hub.
     Done {
         /// The id of the last one, as its readers see it.
@@ -15,7 +34,7 @@ pub(crate) enum Verdict {
         /// How many of them had been accepted by an earlier attempt.
         held: u64,
     },
-    /// The same body under the same key, later.
+    /// The same body under the same numbers, later.
     Again {
         /// Not before, if the hub said so.
         after_ms: Option<u64>,
@@ -27,6 +46,16 @@ pub(crate) enum Verdict {
         /// Which one, from 0.
         item: usize,
         /// What is wrong with it.
+        why: String,
+    },
+    /// The hub expects another number.
+    Ahead {
+        /// What would be next; 0 for a producer that is not known.
+        expected: u64,
+    },
+    /// A later epoch has begun elsewhere.
+    Replaced {
+        /// For whoever must stop.
         why: String,
     },
     /// Nothing of this will ever be taken.
@@ -49,13 +78,14 @@ struct Problem {
     #[serde(rename = "type")]
     kind: String,
     item: Option<usize>,
+    expected: Option<u64>,
 }
 
 /// Problems that an event brings along: without it the rest of a body would pass.
 const OF_THE_EVENT: &[&str] = &["event-too-large", "invalid-event", "invalid-encoding", "not-text"];
 
 /// Judges an answer to `events` events.
-pub(crate) fn judge(answer: &Answer, events: usize) -> Verdict {
+pub(super) fn judge(answer: &Answer, events: usize) -> Verdict {
     if answer.status.is_success() {
         return acked(answer, events);
     }
@@ -65,16 +95,20 @@ pub(crate) fn judge(answer: &Answer, events: usize) -> Verdict {
         return Verdict::Again { after_ms, why: answer.detail() };
     }
     let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    let bad_item = problem.and_then(|problem| {
-        let slug = problem.kind.rsplit(':').next().unwrap_or("");
-        // A single event is a body of its own: the hub has no need to say which one.
-        let item = problem.item.or_else(|| (events == 1).then_some(0))?;
-        (OF_THE_EVENT.contains(&slug) && item < events).then_some(item)
-    });
-    match bad_item {
-        Some(item) => Verdict::BadItem { item, why: answer.detail() },
-        None => Verdict::Never { why: answer.detail() },
+    let Some(problem) = problem else { return Verdict::Never { why: answer.detail() } };
+    match (problem.kind.rsplit(':').next().unwrap_or(""), problem.expected) {
+        ("stale-epoch", _) => return Verdict::Replaced { why: answer.detail() },
+        ("producer-out-of-order", Some(expected)) => return Verdict::Ahead { expected },
+        (slug, _) if OF_THE_EVENT.contains(&slug) => {
+            // A single event is a body of its own: the hub has no need to say which one.
+            let item = problem.item.or_else(|| (events == 1).then_some(0));
+            if let Some(item) = item.filter(|item| *item < events) {
+                return Verdict::BadItem { item, why: answer.detail() };
+            }
+        }
+        _ => {}
     }
+    Verdict::Never { why: answer.detail() }
 }
 
 fn acked(answer: &Answer, events: usize) -> Verdict {
@@ -134,6 +168,15 @@ mod tests {
         check(413, &problem("event-too-large", r#","item":1"#), 2, bad(413, 1));
         check(413, &problem("event-too-large", ""), 1, bad(413, 0));
         check(400, &problem("invalid-event", r#","item":0"#), 2, bad(400, 0));
+
+        check(
+            409,
+            &problem("producer-out-of-order", r#","expected":0,"got":7"#),
+            2,
+            Verdict::Ahead { expected: 0 },
+        );
+        let why = "do it (403)".to_owned();
+        check(403, &problem("stale-epoch", r#","current":4"#), 2, Verdict::Replaced { why });
 
         let never = |status: u16| Verdict::Never { why: format!("do it ({status})") };
         check(413, &problem("event-too-large", r#","item":9"#), 2, never(413));
