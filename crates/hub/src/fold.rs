@@ -38,6 +38,17 @@ pub struct TopicState {
     pub lost_at: LossCount,
 }
 
+/// What of a topic's state is at hand without its name and the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// Its last event.
+    pub last: Seq,
+    /// Every event of it up to here is gone.
+    pub trimmed: Seq,
+    /// Whether something was declared.
+    pub is_declared: bool,
+}
+
 /// A count of losses: a note to readers, the same to whoever compares states.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LossCount(pub u64);
@@ -127,6 +138,15 @@ impl Fold {
     /// All topics, also deleted ones that are not yet forgotten, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, TopicState)> {
         self.topics.iter().map(|look| (look.name(), look.state()))
+    }
+
+    /// The topics that a glance says are wanted: what is not costs next to nothing.
+    pub fn iter_where(&self, is_wanted: impl Fn(Glance) -> bool) -> impl Iterator<Item = (&str, TopicState)> {
+        let is_wanted = move |look: &Look<'_>| {
+            let (last, trimmed, is_declared) = (look.last(), look.trimmed(), look.is_declared());
+            is_wanted(Glance { last, trimmed, is_declared })
+        };
+        self.topics.iter().filter(is_wanted).map(|look| (look.name(), look.state()))
     }
 
     /// The names of all topics.

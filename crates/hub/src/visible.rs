@@ -31,7 +31,7 @@ impl Visible {
     /// What is visible when a hub opens: the state of the topics, and nothing in memory yet.
     pub(crate) fn new(snapshot: Snapshot, hot_log_bytes: usize) -> Self {
         let Snapshot { bounds: Bounds { oldest, head, epochs, .. }, fold, lost } = snapshot;
-        let declared = fold.iter().filter(|(_, state)| state.is_ephemeral());
+        let declared = fold.iter_where(|glance| glance.is_declared).filter(|(_, state)| state.is_ephemeral());
         // Each was a name before it came into the fold.
         let ephemeral = Ephemeral::new(declared.filter_map(|(name, _)| TopicName::parse(name).ok()), head);
         Self { hot: HotLog::new(head, hot_log_bytes), fold, oldest, lost, epochs, ephemeral }

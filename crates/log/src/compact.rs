@@ -102,7 +102,7 @@ fn run(
 pub(crate) struct Rewritten {
     pub(crate) inputs: Vec<Arc<SealedSegment>>,
     header: SegmentHeader,
-    index: Vec<u8>,
+    index: Builder,
     file: Arc<dyn DiskFile>,
 }
 
@@ -273,7 +273,6 @@ fn check(
     let time_max_ms = index.time_max_ms();
     let last = header.compacted.as_ref().map_or(Seq::ZERO, |own| own.last);
     let own = Compacted { last, bytes, time_max_ms, events, known_at: Seq::ZERO };
-    let index = index.encode(header.salt, bytes);
     Ok(Rewritten { inputs, header: SegmentHeader { compacted: Some(own), ..header }, index, file })
 }
 

@@ -286,8 +286,8 @@ impl Inner {
 
     fn store_sidecar(&self, segment: &Arc<SealedSegment>) {
         let Some(grown) = segment.grown() else { return };
-        let index = grown.inner.read().index.encode(segment.salt, segment.facts.bytes);
-        self.shared.store_index(segment, &index);
+        // Readers may look at the same time, and nobody writes any more.
+        self.shared.store_index(segment, &grown.inner.read().index);
         segment.let_go();
         // It may have been removed meanwhile; its index must not outlive it.
         if !self.shared.is_current(segment) {

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use tidings_hub::ports::{Page, SeqRange, Want};
-use tidings_hub::{Record, Seq, What};
+use tidings_hub::{Record, Selectors, Seq, What};
 
 use crate::disk::DiskFile;
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
-use crate::index::{Entry, within};
+use crate::index::{Entry, Row, Table, within};
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
 use crate::shared::{ActiveSegment, SealedSegment, Segment, Shared};
@@ -138,30 +138,53 @@ impl Collect<'_> {
             Want::Topics(topics) => topics,
         };
         let Some(table) = &table else { return self.walk(&source, None, from, last) };
-        let names: Vec<&str> = match topics.exact() {
-            Some(names) => names.map(|name| name.as_str()).collect(),
-            None => {
-                let fits = table.rows().iter().filter(|row| topics.matches(row.name.as_str()));
-                fits.map(|row| row.name.as_str()).collect()
-            }
+        let Some(rows) = self.rows(segment, table, topics)? else {
+            return self.walk(&source, None, from, last);
         };
-        let count =
-            names.iter().filter_map(|name| table.row(name)).map(|(_, row)| u64::from(row.count)).sum();
+        let count = rows.iter().map(|row| u64::from(row.count)).sum();
         if is_dense(count, table.events) {
             return self.walk(&source, table.mark_before(from), from, last);
         }
         let mut threads = Vec::new();
-        for name in &names {
-            let Some(entries) = self.shared.entries(segment, table, name)? else {
+        for row in &rows {
+            let Some(entries) = self.shared.entries(segment, table, row)? else {
                 return self.walk(&source, None, from, last);
             };
-            threads.push((self.shared.trimmed(name), entries));
+            threads.push((self.shared.trimmed(row.name.as_str()), entries));
         }
         self.follow(&source, from, |from, cap| {
             let parts =
                 threads.iter().map(|(lost, entries)| within(entries, base, from.max(lost.next()), last));
             merge(parts, cap)
         })
+    }
+
+    /// The rows of the wanted topics; `None` if the sidecar is damaged and cannot be made anew.
+    fn rows(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        topics: &Selectors,
+    ) -> Result<Option<Vec<Row>>, Trouble> {
+        let mut rows = Vec::new();
+        match topics.exact() {
+            Some(names) => {
+                for name in names {
+                    let Some(row) = self.shared.row(segment, table, name.as_str())? else { return Ok(None) };
+                    rows.extend(row);
+                }
+            }
+            None => {
+                for group in 0..table.groups() {
+                    let is_wanted = |name: &str| topics.matches(name);
+                    let Some(some) = self.shared.rows(segment, table, group, is_wanted)? else {
+                        return Ok(None);
+                    };
+                    rows.extend(some);
+                }
+            }
+        }
+        Ok(Some(rows))
     }
 
     fn active(&mut self, segment: &ActiveSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {

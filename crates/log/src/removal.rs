@@ -18,6 +18,7 @@ use crate::compact::Share;
 use crate::error::Trouble;
 use crate::index::{Row, Table};
 use crate::retention::Rules;
+use crate::segment::{INDEX, file_name};
 use crate::shared::{SealedSegment, Shared};
 
 /// What an event costs beside its data, about.
@@ -114,11 +115,7 @@ impl Removal {
         let age_ms = now_ms.saturating_sub(segment.facts.time_max_ms);
         let not_before_ms =
             now_ms.saturating_add((age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX));
-        let table = match shared.load_table(segment)? {
-            Some(table) => Some(Arc::new(table)),
-            None => shared.table(segment)?,
-        };
-        let Some(table) = table else {
+        let Some(table) = shared.table(segment)? else {
             if is_over {
                 // Its index is not to be had: every topic may have lost something there.
                 let all: Vec<_> = fold.names().filter_map(|name| TopicName::parse(name).ok()).collect();
@@ -133,7 +130,8 @@ impl Removal {
         };
         let (mut total, mut live) = (Weight::default(), Weight::default());
         let (mut due_ms, mut has_kept) = (None::<u64>, false);
-        for row in table.rows() {
+        for row in rows(shared, segment, &table) {
+            let row = &row?;
             total.add(row, row.count.into());
             // One that is not known has nothing that is alive.
             let Some(state) = fold.get(row.name.as_str()) else { continue };
@@ -166,6 +164,24 @@ impl Removal {
         };
         Ok(Found { base, share, is_over, has_kept, due_ms, not_before_ms })
     }
+}
+
+/// All rows of a sidecar, a group at a time.
+fn rows(
+    shared: &Shared,
+    segment: &SealedSegment,
+    table: &Table,
+) -> impl Iterator<Item = Result<Row, Trouble>> {
+    (0..table.groups()).flat_map(move |group| {
+        let rows = shared.rows(segment, table, group, |_| true).and_then(|rows| {
+            let place = || shared.disk.place(&file_name(segment.facts.base, INDEX));
+            rows.ok_or_else(|| Trouble::damaged(place(), 0, "the index cannot be read, nor made anew"))
+        });
+        match rows {
+            Ok(rows) => rows.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(trouble) => vec![Err(trouble)],
+        }
+    })
 }
 
 #[derive(Default)]

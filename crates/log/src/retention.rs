@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use tidings_hub::fold::{Fold, TopicState};
+use tidings_hub::fold::{Fold, Glance, TopicState};
 use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
 
 use crate::config::LogConfig;
@@ -131,7 +131,10 @@ impl Limits {
         let is_any = !rules.by_pattern.is_empty();
         let has_age = rules.age_ms.is_some() || rules.by_pattern.iter().any(|(_, own)| own.age_ms.is_some());
         let mut limits = Self { rules: Arc::new(rules), is_any, has_age, ..Self::default() };
-        for (name, state) in fold.iter() {
+        // Who is of no pattern and declared nothing has no limits.
+        let has_patterns = is_any;
+        let may_be = |glance: Glance| has_patterns || glance.is_declared || glance.last >= hot;
+        for (name, state) in fold.iter_where(may_be) {
             let Retention { age_ms, bytes, count, .. } = limits.rules.of(name, &state);
             limits.has_age |= age_ms.is_some();
             limits.is_any |= age_ms.is_some();
@@ -392,8 +395,9 @@ fn totals(shared: &Shared, segment: &Segment, topic: &str) -> Result<(u64, u64),
         Segment::Active(active) => Ok(active.inner.read().index.totals(topic)),
         Segment::Sealed(sealed) => {
             let table = shared.table(sealed)?;
-            let row = table.as_ref().and_then(|table| table.row(topic));
-            Ok(row.map_or((0, 0), |(_, row)| (row.count.into(), row.bytes)))
+            let Some(table) = table else { return Ok((0, 0)) };
+            let row = shared.row(sealed, &table, topic)?.flatten();
+            Ok(row.map_or((0, 0), |row| (row.count.into(), row.bytes)))
         }
     }
 }
@@ -407,7 +411,8 @@ fn entries(shared: &Shared, segment: &Segment, topic: &str, from: Seq) -> Result
         }
         Segment::Sealed(sealed) => {
             let Some(table) = shared.table(sealed)? else { return Ok(Vec::new()) };
-            let entries = shared.entries(sealed, &table, topic)?.unwrap_or_default();
+            let Some(row) = shared.row(sealed, &table, topic)?.flatten() else { return Ok(Vec::new()) };
+            let entries = shared.entries(sealed, &table, &row)?.unwrap_or_default();
             Ok(within(&entries, sealed.facts.base, from, all).to_vec())
         }
     }

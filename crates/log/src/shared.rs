@@ -151,7 +151,8 @@ impl Shared {
         written_off: Arc<[SeqRange]>,
         cache_bytes: usize,
     ) -> Self {
-        let lost = fold.iter().filter(|(_, state)| state.trimmed >= bounds.oldest);
+        let oldest = bounds.oldest;
+        let lost = fold.iter_where(|glance| glance.trimmed >= oldest);
         // Each was a name before it came into the fold.
         let trimmed = lost.filter_map(|(name, state)| Some((TopicName::parse(name).ok()?, state.trimmed)));
         let trimmed = trimmed.collect();
@@ -264,17 +265,18 @@ impl Shared {
             return Ok(None);
         }
         let index = index_of(&*self.disk, &name, &*file, bytes)?;
-        self.store_index(segment, &index.encode(segment.salt, bytes));
+        self.store_index(segment, &index);
         self.load_table(segment)
     }
 
     /// Writes a sidecar. It may fail: it is made anew when it is needed, or done without.
-    pub(crate) fn store_index(&self, segment: &SealedSegment, bytes: &[u8]) {
+    pub(crate) fn store_index(&self, segment: &SealedSegment, index: &Builder) {
         let name = file_name(segment.facts.base, INDEX);
         let beside = format!("{name}{}", crate::disk::TMP);
         self.caches.lock().files.remove(&(segment.salt, INDEX));
         let write = || {
-            self.disk.create(&beside)?.write_at(0, bytes)?;
+            let file = self.disk.create(&beside)?;
+            index.store(segment.salt, segment.facts.bytes, &*file)?;
             self.disk.rename(&beside, &name)
         };
         if let Err(error) = write() {
@@ -288,49 +290,80 @@ impl Shared {
         _ = self.disk.unlink(&file_name(segment.facts.base, INDEX));
     }
 
-    /// A topic's entries in a sealed segment; `None` if its sidecar is damaged and cannot be made anew.
-    pub(crate) fn entries(
+    /// A topic's row in a sealed segment's sidecar, if it has one; `None` if that is damaged and cannot be made anew.
+    pub(crate) fn row(
         &self,
         segment: &SealedSegment,
         table: &Table,
         topic: &str,
+    ) -> Result<Option<Option<Row>>, Trouble> {
+        self.intact(segment, table, |table, file| table.find(file, topic))
+    }
+
+    /// The rows of a group of a sidecar that are wanted; `None` as above.
+    pub(crate) fn rows(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        group: usize,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<Vec<Row>>, Trouble> {
+        self.intact(segment, table, |table, file| table.read(file, group, &is_wanted))
+    }
+
+    /// A row's entries; `None` as above.
+    pub(crate) fn entries(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        row: &Row,
     ) -> Result<Option<Arc<Vec<Entry>>>, Trouble> {
-        let base = segment.facts.base;
-        let Some((number, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
-        if let Some(entries) = self.caches.lock().entries.get(&(segment.salt, number)) {
+        let key = (segment.salt, row.start);
+        if let Some(entries) = self.caches.lock().entries.get(&key) {
             return Ok(Some(entries));
         }
-        let entries = match self.load_entries(segment, table, row)? {
-            Some(entries) => entries,
-            None => {
-                // Its table had been whole. Away with it; the new one has the same rows.
-                if !self.is_sealed(segment) {
-                    // It was compacted meanwhile, and the sidecar is the new file's.
-                    return Ok(None);
-                }
-                self.forget(segment);
-                _ = self.disk.unlink(&file_name(base, INDEX));
-                let Some(table) = self.table(segment)? else { return Ok(None) };
-                let Some((_, row)) = table.row(topic) else { return Ok(Some(Arc::default())) };
-                let Some(entries) = self.load_entries(segment, &table, row)? else { return Ok(None) };
-                entries
-            }
-        };
+        let Some(entries) = self.load_entries(segment, table, row)? else { return Ok(None) };
         let entries = Arc::new(entries);
         let cost = entries.len() * size_of::<Entry>() + 128;
-        self.caches.lock().entries.put((segment.salt, number), Arc::clone(&entries), cost);
+        self.caches.lock().entries.put(key, Arc::clone(&entries), cost);
         Ok(Some(entries))
     }
 
+    /// The same, kept nowhere.
     pub(crate) fn load_entries(
         &self,
         segment: &SealedSegment,
         table: &Table,
         row: &Row,
     ) -> Result<Option<Vec<Entry>>, Trouble> {
+        self.intact(segment, table, |table, file| table.entries(file, row))
+    }
+
+    /// Reads a sidecar; if it is damaged, the one that is made in its place, which has the same rows.
+    fn intact<T>(
+        &self,
+        segment: &SealedSegment,
+        table: &Table,
+        read: impl Fn(&Table, &dyn DiskFile) -> io::Result<Option<T>>,
+    ) -> Result<Option<T>, Trouble> {
         let name = file_name(segment.facts.base, INDEX);
-        let Some(file) = self.file(segment, INDEX)? else { return Ok(None) };
-        table.entries(&*file, row).map_err(Trouble::io("reading", self.disk.place(&name)))
+        let try_it = |table: &Table| match self.file(segment, INDEX)? {
+            Some(file) => read(table, &*file).map_err(Trouble::io("reading", self.disk.place(&name))),
+            None => Ok(None),
+        };
+        if let Some(found) = try_it(table)? {
+            return Ok(Some(found));
+        }
+        if !self.is_sealed(segment) {
+            // It was compacted meanwhile, and the sidecar is the new file's.
+            return Ok(None);
+        }
+        self.forget(segment);
+        _ = self.disk.unlink(&name);
+        match self.table(segment)? {
+            Some(table) => try_it(&table),
+            None => Ok(None),
+        }
     }
 }
 

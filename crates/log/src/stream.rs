@@ -39,6 +39,11 @@ impl<'f> Pour<'f> {
         Ok(())
     }
 
+    /// Writes the rest.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.write()
+    }
+
     /// Writes the rest, and the CRC of all that was put there.
     pub(crate) fn finish_with_crc(mut self) -> io::Result<()> {
         let crc = crc32c::crc32c_append(self.crc, &self.piece);

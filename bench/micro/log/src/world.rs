@@ -75,7 +75,7 @@ pub fn publish(topic: &TopicName, data: &Bytes) -> Op {
         data: data.clone(),
         utf8: true,
         ephemeral: false,
-        item: None,
+        once: None,
     })
 }
 

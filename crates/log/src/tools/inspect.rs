@@ -215,12 +215,20 @@ fn sealed(
         return Ok(());
     };
     facts.events = Some(table.events.into());
-    if let Some(topics) = topics {
-        topics.extend(table.rows().iter().map(|row| row.name.as_str().to_owned()));
+    let reading = || Trouble::io("reading", disk.place(&name));
+    if let Some(all) = topics {
+        let rows = table.rows(&*file).map(|row| row.map(|row| row.map(|row| row.name.as_str().to_owned())));
+        match rows.collect::<std::io::Result<Option<Vec<_>>>>().map_err(reading())? {
+            Some(names) => all.extend(names),
+            None => *topics = None,
+        }
     }
-    let row = topic.and_then(|topic| table.row(topic)).map(|(_, row)| row);
+    let row = match topic {
+        Some(topic) => table.find(&*file, topic).map_err(reading())?.flatten(),
+        None => None,
+    };
     if let (Some(row), Some(of)) = (row, seen.topic.as_mut()) {
-        let entries = table.entries(&*file, row).map_err(Trouble::io("reading", disk.place(&name)))?;
+        let entries = table.entries(&*file, &row).map_err(reading())?;
         let first = entries.as_ref().and_then(|entries| entries.first()).map(|entry| entry.seq(header.base));
         of.add(u64::from(row.count), row.bytes, first, Some(row.last(header.base)));
     }
