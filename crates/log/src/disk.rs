@@ -8,6 +8,7 @@ mod real;
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::mutants::{Mutant, is_on};
@@ -93,6 +94,15 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// What the system says.
     fn truncate(&self, len: u64) -> io::Result<()>;
+
+    /// What tells this file from a copy of it: the same for as long as the file is there, under whatever name, and
+    /// another one for a copy. `None` where the system has no such thing.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn identity(&self) -> io::Result<Option<NonZeroU64>> {
+        Ok(None)
+    }
 
     /// The file's length in bytes.
     ///

@@ -47,6 +47,11 @@ pub enum OpenError {
         /// The version of the format.
         version: u32,
     },
+    /// What a tool was asked for does not fit what is there: the message says what to do.
+    Unfit {
+        /// What does not fit.
+        message: String,
+    },
     /// The configuration makes no sense: correct it.
     Config {
         /// What is wrong.
@@ -106,6 +111,7 @@ impl fmt::Display for OpenError {
                 f,
                 "{file} has format {version}, which this version does not know; start the newer version that wrote it"
             ),
+            Self::Unfit { message } => f.write_str(message),
             Self::Config { message } => write!(f, "the log's configuration makes no sense: {message}"),
         }
     }
@@ -117,7 +123,11 @@ impl std::error::Error for OpenError {
             Self::ReadOnly { source, .. } | Self::Full { source, .. } | Self::Io { source, .. } => {
                 Some(source)
             }
-            Self::Locked { .. } | Self::Damaged(_) | Self::Newer { .. } | Self::Config { .. } => None,
+            Self::Locked { .. }
+            | Self::Damaged(_)
+            | Self::Newer { .. }
+            | Self::Unfit { .. }
+            | Self::Config { .. } => None,
         }
     }
 }

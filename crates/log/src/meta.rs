@@ -4,18 +4,21 @@
 //! **Invariant:** what it says about a life is durable before that life takes its first record.
 
 use std::io;
+use std::num::NonZeroU64;
 
 use tidings_hub::ports::Durability;
 use tidings_hub::{Epoch, Epochs, Seq};
 
-use crate::disk::{Disk, read_all, replace};
+use crate::disk::{Disk, DiskFile, read_all, replace_with};
 use crate::error::Trouble;
 use crate::wire::{Input, Output, len32};
 
 pub(crate) const META: &str = "META";
 
 const MAGIC: u32 = u32::from_le_bytes(*b"TMET");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// It has no identity of its own file.
+const VERSION_1: u32 = 1;
 const BYTES_MAX: usize = 16 << 20;
 
 /// The content of `META`.
@@ -28,6 +31,9 @@ pub(crate) struct Meta {
     pub(crate) durability: Durability,
     /// How the last life ended, if it ended cleanly and no new one began.
     pub(crate) clean: Option<Clean>,
+    /// This is a copy of the file that was written: of the whole directory, it must be supposed. Not part of the
+    /// content.
+    pub(crate) is_copied: bool,
 }
 
 /// A clean end.
@@ -42,7 +48,8 @@ pub(crate) struct Clean {
 }
 
 impl Meta {
-    fn encode(&self) -> Vec<u8> {
+    /// The bytes, for a file of this identity.
+    fn encode(&self, home: u64) -> Vec<u8> {
         let mut out = Vec::new();
         out.u32(MAGIC);
         out.u32(VERSION);
@@ -57,6 +64,7 @@ impl Meta {
         out.u64(clean.head.0);
         out.u64(clean.base.0);
         out.u64(clean.bytes);
+        out.u64(home);
         out.u32(len32(self.epochs.pairs().len()));
         for (epoch, first) in self.epochs.pairs() {
             out.u32(epoch.0);
@@ -68,14 +76,14 @@ impl Meta {
     }
 
     /// The format and the content; `None` if these are not the bytes that were written.
-    fn decode(bytes: &[u8]) -> Option<(u32, Option<Self>)> {
+    fn decode(bytes: &[u8], home: u64) -> Option<(u32, Option<Self>)> {
         let (content, crc) = bytes.split_last_chunk::<4>()?;
         let mut input = Input::new(content);
         if crc32c::crc32c(content) != u32::from_le_bytes(*crc) || input.u32()? != MAGIC {
             return None;
         }
         let version = input.u32()?;
-        if version != VERSION {
+        if !matches!(version, VERSION | VERSION_1) {
             return Some((version, None));
         }
         let log_id = input.u64()?;
@@ -87,12 +95,14 @@ impl Meta {
         };
         let is_clean = input.u8()? == 1;
         let clean = Clean { head: Seq(input.u64()?), base: Seq(input.u64()?), bytes: input.u64()? };
+        let written_in = if version == VERSION_1 { 0 } else { input.u64()? };
         let mut pairs = Vec::new();
         for _ in 0..input.u32()? {
             pairs.push((Epoch(input.u32()?), Seq(input.u64()?)));
         }
         let epochs = Epochs::from_pairs(pairs)?;
-        let meta = Self { log_id, epochs, durability, clean: is_clean.then_some(clean) };
+        let is_copied = written_in != 0 && home != 0 && written_in != home;
+        let meta = Self { log_id, epochs, durability, clean: is_clean.then_some(clean), is_copied };
         input.is_empty().then_some((version, Some(meta)))
     }
 
@@ -105,7 +115,8 @@ impl Meta {
             Err(error) => return Err(Trouble::io("opening", place())(error)),
         };
         let bytes = read_all(&*file, BYTES_MAX).map_err(Trouble::io("reading", place()))?;
-        match Self::decode(&bytes) {
+        let home = identity(&*file).map_err(Trouble::io("looking at", place()))?;
+        match Self::decode(&bytes, home) {
             Some((_, Some(meta))) => Ok(Some(meta)),
             Some((version, None)) => Err(Trouble::Newer { file: place(), version }),
             None => Err(Trouble::damaged(place(), 0, "the file is not what was written")),
@@ -114,8 +125,13 @@ impl Meta {
 
     /// Writes the file, durably.
     pub(crate) fn store(&self, disk: &dyn Disk) -> Result<(), Trouble> {
-        replace(disk, META, &self.encode()).map_err(Trouble::io("writing", disk.place(META)))
+        let write = |file: &dyn DiskFile| file.write_at(0, &self.encode(identity(file)?));
+        replace_with(disk, META, write).map_err(Trouble::io("writing", disk.place(META)))
     }
+}
+
+fn identity(file: &dyn DiskFile) -> io::Result<u64> {
+    file.identity().map(|identity| identity.map_or(0, NonZeroU64::get))
 }
 
 /// A new life's number: by chance, among those with four digits in base 36, so that a directory that was wiped
@@ -138,14 +154,23 @@ mod tests {
         let epochs = Epochs::from_pairs(vec![(Epoch(7), Seq(1)), (Epoch(3), Seq(500))]).unwrap();
         let clean = Some(Clean { head: Seq(900), base: Seq(400), bytes: 4_096 });
         for clean in [clean, None] {
-            let meta = Meta { log_id: 9, epochs: epochs.clone(), durability: Durability::Os, clean };
-            let bytes = meta.encode();
-            assert_eq!(Meta::decode(&bytes), Some((VERSION, Some(meta))));
+            let meta = Meta {
+                log_id: 9,
+                epochs: epochs.clone(),
+                durability: Durability::Os,
+                clean,
+                is_copied: false,
+            };
+            let bytes = meta.encode(5);
+            assert_eq!(Meta::decode(&bytes, 5), Some((VERSION, Some(meta.clone()))));
+            assert_eq!(Meta::decode(&bytes, 0), Some((VERSION, Some(meta.clone()))), "no identities here");
+            let copied = Meta { is_copied: true, ..meta };
+            assert_eq!(Meta::decode(&bytes, 6), Some((VERSION, Some(copied))));
             for at in 0..bytes.len() {
-                assert_eq!(Meta::decode(&bytes[..at]), None);
+                assert_eq!(Meta::decode(&bytes[..at], 5), None);
                 let mut odd = bytes.clone();
                 odd[at] ^= 4;
-                assert_eq!(Meta::decode(&odd), None, "byte {at}");
+                assert_eq!(Meta::decode(&odd, 5), None, "byte {at}");
             }
         }
     }

@@ -116,14 +116,17 @@ fn start(
             let mut epochs = meta.epochs.clone();
             let unclean_os = clean.is_none() && meta.durability != Durability::Fsync;
             let unclean_os = unclean_os && !is_on(Mutant::KeepLifeAfterLoss);
-            if unclean_os || was_cut || config.restored {
+            if meta.is_copied {
+                tracing::warn!("this directory is a copy of the one that was written to: a new epoch begins");
+            }
+            if unclean_os || was_cut || config.restored || meta.is_copied {
                 epochs.begin(new_epoch(random()?, epochs.pairs()), head.next());
             }
             bounded(epochs)
         }
     };
     // What was handed out in this life is known to the next one before anything is handed out.
-    let meta = Meta { log_id, epochs, durability: config.durability, clean: None };
+    let meta = Meta { log_id, epochs, durability: config.durability, clean: None, is_copied: false };
     if !is_on(Mutant::KeepCleanEnd) || before.is_none() {
         meta.store(&*disk)?;
     }

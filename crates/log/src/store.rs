@@ -329,7 +329,10 @@ impl Drop for TellPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let message = "the writer ended unexpectedly; see the program's log".into();
-            *self.0.health.lock() = Health::Failed { message };
+            let health = Health::Failed { message };
+            *self.0.health.lock() = health.clone();
+            // The locks were let go while the stack was unwound.
+            self.0.attachment.lock().health(health);
         }
     }
 }

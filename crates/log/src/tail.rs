@@ -21,6 +21,9 @@ use crate::wire::len32;
 /// A buffer is given back after a batch that was larger than this.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
+/// Offsets are kept in 32 bits. A segment comes near only when for long no new one can be begun.
+const SEGMENT_END_MAX: u64 = u32::MAX as u64;
+
 /// Why bytes could not be made durable.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -136,6 +139,11 @@ impl Tail {
             first.get_or_insert(record.seq);
             last = record.seq;
         }
+        if self.end.saturating_add(self.buffer.len() as u64) > SEGMENT_END_MAX {
+            self.offsets.clear();
+            let place = self.place(disk);
+            return Err(Failure::Full(format!("{place} cannot grow on, and no new segment could be begun")));
+        }
         let header = BatchHeader {
             salt: self.segment.salt,
             first: first.unwrap_or(self.last),
@@ -215,4 +223,42 @@ impl Tail {
 /// Whether a record is kept on disk.
 pub(crate) fn is_stored(record: &Record) -> bool {
     record.event().is_none_or(|event| !event.ephemeral)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_hub::{EventBody, TopicName, What};
+
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_segment_that_cannot_be_followed_ends_before_its_offsets_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let (version, base, reserved_through) = (crate::segment::VERSION, Seq(1), Seq::ZERO);
+        let header = SegmentHeader {
+            version,
+            log_id: 1,
+            salt: 2,
+            base,
+            reserved_through,
+            previous: None,
+            compacted: None,
+        };
+        let mut tail = Tail::create(&disk, &header).unwrap();
+        let topics = [TopicName::parse("a").unwrap()].into_iter().collect();
+        let what = What::Event(EventBody::default());
+        let records = [Record { seq: Seq(1), time_ms: 1, topics, what }];
+        let (chain, end) = (tail.chain, SEGMENT_END_MAX - 90);
+        tail.end = end;
+        let refused = tail.append(&disk, &records, Seq::ZERO);
+        assert!(
+            matches!(&refused, Err(Failure::Full(message)) if message.contains("cannot grow")),
+            "{refused:?}"
+        );
+        assert_eq!((tail.end, tail.chain, tail.has_records()), (end, chain, false), "and left no trace");
+        tail.end = end - 100;
+        tail.append(&disk, &records, Seq::ZERO).unwrap();
+    }
 }

@@ -1,10 +1,12 @@
 //! What can be done with a log's directory beside running it: look ([`inspect()`]), check every byte ([`verify()`]),
-//! mend it ([`repair()`]).
+//! mend it ([`repair()`]), copy it ([`backup()`], [`restore()`]), read it out ([`export()`]).
 //!
 //! Pure functions over a [`Disk`]; they print nothing. **Invariant:** what only looks takes no lock and writes
 //! nothing, so it works on a read-only directory and beside a running hub.
 
+mod backup;
 mod exam;
+mod export;
 mod inspect;
 mod repair;
 mod salvage;
@@ -14,6 +16,8 @@ use std::fmt;
 
 use tidings_hub::Seq;
 
+pub use backup::{Copied, backup, restore};
+pub use export::{Exported, export};
 pub use inspect::{CheckpointFacts, Inspection, Life, SegmentFacts, TopicFacts, inspect};
 pub use repair::{Repaired, repair};
 pub use verify::{Report, verify};

@@ -141,3 +141,32 @@ fn last_hub_dropped_while_the_writer_commits() {
     }
     assert!(opened.is_ok(), "{:?}", opened.err());
 }
+
+/// A sink that panics at its first commit, and notes what it is told of the store's health.
+struct Clumsy(std::sync::mpsc::SyncSender<tidings_hub::ports::Health>);
+
+impl tidings_hub::ports::Sink for Clumsy {
+    fn commit(&mut self, _: tidings_hub::ports::Batch) {
+        panic!("on purpose");
+    }
+
+    fn health(&mut self, health: tidings_hub::ports::Health) {
+        self.0.send(health).unwrap();
+    }
+}
+
+#[test]
+fn whoever_listens_is_told_that_the_writer_is_gone() {
+    use tidings_hub::ports::{Health, Outcome, Refusal, Submission};
+    let (tell, told) = std::sync::mpsc::sync_channel(4);
+    let log = EmbeddedLog::open(Arc::new(SimDisk::seeded(1)), TestClock::at(1), config()).unwrap();
+    log.attach(Box::new(Clumsy(tell))).unwrap();
+    let submit = || log.submit(Submission { ops: vec![publish("a", "one")], atomic: true, time_ms: 1 });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let outcomes = runtime.block_on(submit());
+    assert_eq!(outcomes, [Outcome::Refused(Refusal::Failed)], "what became of it a restart tells");
+    let told = told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert!(matches!(&told, Health::Failed { message } if message.contains("unexpectedly")), "{told:?}");
+    assert!(matches!(log.health(), Health::Failed { .. }));
+    assert_eq!(runtime.block_on(submit()), [Outcome::Refused(Refusal::Failed)]);
+}

@@ -1,6 +1,8 @@
 //! `tidings log …`: what can be done with a data directory. What is found is the log's own to say ([`tidings_log::tools`]);
 //! here it is asked for and printed.
 
+mod backup;
+mod export;
 mod inspect;
 mod repair;
 mod verify;
@@ -15,12 +17,15 @@ use crate::failure::Failure;
 /// The command and its subcommands.
 pub(crate) fn command() -> Command {
     Command::new("log")
-        .about("Look into a data directory, check it, mend it")
+        .about("Look into a data directory, check, mend, copy and export it")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(inspect::command())
         .subcommand(verify::command())
         .subcommand(repair::command())
+        .subcommand(backup::backup_command())
+        .subcommand(backup::restore_command())
+        .subcommand(export::command())
 }
 
 /// Does it.
@@ -32,6 +37,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("inspect", matches)) => inspect::run(matches),
         Some(("verify", matches)) => verify::run(matches),
         Some(("repair", matches)) => repair::run(matches),
+        Some(("backup", matches)) => backup::backup(matches),
+        Some(("restore", matches)) => backup::restore(matches),
+        Some(("export", matches)) => export::run(matches),
         _ => Err(Failure::usage("say what to do: tidings log --help")),
     }
 }

@@ -33,6 +33,9 @@ pub(super) enum Work {
 
 const GIT: Need = Need::any("git", "git");
 
+/// The fault tests make the system calls of a running hub fail, and mount a file system that is small.
+const TEST_NEEDS: &[Need] = &[Need::any("strace", "strace"), Need::any("mount", "mount")];
+
 /// All steps, in order: the cheap ones first, so that a slip is told early.
 pub(super) const STEPS: &[Step] = &[
     Step { name: "deps", about: "programs that the steps need", needs: &[], work: Work::Provide },
@@ -40,7 +43,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tidy", about: "the house rules", needs: &[GIT], work: Work::Run(tidy) },
     Step { name: "clippy", about: "lints, without a warning", needs: &[], work: Work::Run(clippy) },
     Step { name: "doc", about: "documentation, without a warning", needs: &[], work: Work::Run(doc) },
-    Step { name: "test", about: "unit, integration and doc tests", needs: &[], work: Work::Run(test) },
+    Step { name: "test", about: "unit, integration and doc tests", needs: TEST_NEEDS, work: Work::Run(test) },
     Step {
         name: "mutants",
         about: "each way to be wrong that is placed in the log is caught by its simulator",

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+#[cfg(unix)]
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -164,6 +166,13 @@ impl DiskFile for RealFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    #[cfg(unix)]
+    fn identity(&self) -> io::Result<Option<NonZeroU64>> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = self.0.metadata()?;
+        Ok(NonZeroU64::new(metadata.dev().rotate_left(40) ^ metadata.ino()))
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -6,9 +6,9 @@
 use std::io;
 use std::sync::Arc;
 
-use tidings_hub::Seq;
 use tidings_hub::keys::KeyWindow;
 use tidings_hub::ports::SeqRange;
+use tidings_hub::{Record, Seq};
 
 use super::salvage::{Salvaged, Told, salvage};
 use super::{Finding, Grade};
@@ -22,6 +22,9 @@ use crate::segment::{
     CHECKPOINT, INDEX, LOG, NoHeader, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, VERSION, Window,
     file_name, find_header, place_of, read_header,
 };
+
+/// Who is shown each record that is there, in order.
+pub(super) type Seen<'a> = &'a mut dyn FnMut(&Record);
 
 /// What of a directory was looked at.
 #[derive(Default)]
@@ -71,7 +74,7 @@ struct Opened {
 
 impl Exam {
     /// Looks at everything.
-    pub(super) fn take(disk: &dyn Disk) -> Result<Self, Trouble> {
+    pub(super) fn take(disk: &dyn Disk, seen: Seen<'_>) -> Result<Self, Trouble> {
         let mut names = disk.list().map_err(Trouble::io("listing", disk.place("")))?;
         names.sort_unstable();
         let mut exam = Self::default();
@@ -85,7 +88,7 @@ impl Exam {
             exam.note(Grade::Damage, disk.place(META), 0, "it is missing", NO_META);
         }
         exam.lost(disk)?;
-        exam.walk(disk, opened)?;
+        exam.walk(disk, opened, seen)?;
         exam.untold(disk);
         exam.beginning(disk);
         exam.leftovers(disk, &names);
@@ -206,7 +209,7 @@ impl Exam {
     }
 
     /// Reads all segments that count, oldest first; puts in those that are missing.
-    fn walk(&mut self, disk: &dyn Disk, opened: Vec<Opened>) -> Result<(), Trouble> {
+    fn walk(&mut self, disk: &dyn Disk, opened: Vec<Opened>, seen: Seen<'_>) -> Result<(), Trouble> {
         let oldest = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
         let own = |opened: &Opened| opened.header.as_ref()?.0.own_facts();
         let covered: Vec<Sealed> = opened.iter().filter_map(own).collect();
@@ -235,7 +238,7 @@ impl Exam {
             let told = self.told(&opened, told, Some(opened.base) == last_base);
             let before = opened.header.as_ref().and_then(|(header, _)| header.previous.clone());
             self.missing_before(disk, &opened.name, before, &emptied);
-            self.segment(disk, opened, told)?;
+            self.segment(disk, opened, told, seen)?;
         }
         self.missing_at_end(disk, last_base);
         Ok(())
@@ -310,7 +313,13 @@ impl Exam {
         }
     }
 
-    fn segment(&mut self, disk: &dyn Disk, opened: Opened, told: Told) -> Result<(), Trouble> {
+    fn segment(
+        &mut self,
+        disk: &dyn Disk,
+        opened: Opened,
+        told: Told,
+        seen: Seen<'_>,
+    ) -> Result<(), Trouble> {
         let Opened { base, name, file, len, header, .. } = opened;
         let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
         let place = disk.place(&name);
@@ -328,8 +337,11 @@ impl Exam {
             }
         };
         let mut index = Builder::new(base);
-        let salvaged = salvage(&*file, &header, crc, len, told, &mut |record, at| index.push(record, at))
-            .map_err(doing("reading"))?;
+        let salvaged = salvage(&*file, &header, crc, len, told, &mut |record, at| {
+            index.push(record, at);
+            seen(record);
+        })
+        .map_err(doing("reading"))?;
         self.bytes += salvaged.end;
         for hurt in &salvaged.hurts {
             let means = match hurt.lost {

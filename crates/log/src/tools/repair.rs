@@ -19,7 +19,9 @@ use crate::frame::{
 };
 use crate::lost::{self, LOST};
 use crate::meta::{META, Meta, new_epoch};
-use crate::segment::{CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, Window, file_name, place_of};
+use crate::segment::{
+    CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, VERSION, Window, file_name, place_of,
+};
 use crate::wire::{index, len32};
 
 /// A segment that is written anew and not yet in its place.
@@ -60,7 +62,7 @@ fn mend(disk: &dyn Disk, dry_run: bool) -> Result<Repaired, Trouble> {
     if !dry_run {
         finish_swaps(disk)?;
     }
-    let exam = exam(disk)?;
+    let exam = exam(disk, &mut |_| {})?;
     let report = report(&exam);
     let found = lost_ranges(&exam);
     let lost = found.iter().map(|range| LostRange { first: range.first, last: range.last }).collect();
@@ -132,7 +134,8 @@ impl Work<'_> {
         let doing = |doing: &'static str| Trouble::io(doing, place.clone());
         let file = self.disk.create(&name).map_err(doing("making"))?;
         let salt = self.disk.random().map_err(doing("asking for chance for"))?;
-        let header = SegmentHeader { salt, ..segment.header.clone() };
+        // Version 1 does not know the frames that stand for what is lost.
+        let header = SegmentHeader { version: VERSION, salt, ..segment.header.clone() };
         let (bytes, crc) = header.encode();
         file.write_at(0, &bytes).map_err(doing("writing"))?;
         let mut last = header.base.prev();
@@ -296,7 +299,7 @@ impl Work<'_> {
                     self.disk.random().map_err(Trouble::io("asking for chance for", self.place(META)))?;
                 let log_id = exam.log_id.unwrap_or(random);
                 let epochs = Epochs::first(new_epoch(random, &[]));
-                Meta { log_id, epochs, durability: Durability::Os, clean: None }
+                Meta { log_id, epochs, durability: Durability::Os, clean: None, is_copied: false }
             }
         };
         Meta { durability: Durability::Os, clean: None, ..meta }.store(self.disk)

@@ -1,6 +1,6 @@
 //! Verify: every byte of a directory is read and checked against what says that it was written.
 
-use super::exam::{Exam, State};
+use super::exam::{Exam, Seen, State};
 use super::{Finding, Grade, LostRange, failed};
 use crate::disk::Disk;
 use crate::error::{OpenError, Trouble};
@@ -38,14 +38,14 @@ impl Report {
 /// # Errors
 /// [`OpenError`] if a file cannot be read or is of a newer format, or if there is no log.
 pub fn verify(disk: &dyn Disk) -> Result<Report, OpenError> {
-    exam(disk).map(|exam| report(&exam)).map_err(failed(disk))
+    exam(disk, &mut |_| {}).map(|exam| report(&exam)).map_err(failed(disk))
 }
 
 /// Looks at everything; again if a file went away meanwhile.
-pub(super) fn exam(disk: &dyn Disk) -> Result<Exam, Trouble> {
+pub(super) fn exam(disk: &dyn Disk, seen: Seen<'_>) -> Result<Exam, Trouble> {
     let mut tries = 1;
     loop {
-        match Exam::take(disk) {
+        match Exam::take(disk, seen) {
             Err(Trouble::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound && tries < TRIES =>
             {

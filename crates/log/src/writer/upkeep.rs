@@ -30,6 +30,8 @@ impl Writer {
         if self.state != State::Running {
             return;
         }
+        // One that could not be begun before (no descriptor, no space) may be now.
+        self.roll_if_long();
         if matches!(*self.shared.health.lock(), Health::Full { .. }) {
             self.probe();
         }

@@ -51,6 +51,10 @@ impl HubProcess {
         (self.child, self.admin) = (child, admin);
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }

@@ -1,7 +1,9 @@
-//! NDJSON in, to many topics: each line that is not blank is `{"topic", "data", …}`.
+//! NDJSON in, to many topics: each line that is not blank is `{"topic", "data", …}`, or has `base64` for its data.
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,8 +42,10 @@ struct Rules {
 struct Written<'a> {
     #[serde(borrow)]
     topic: OneOrMany<'a>,
-    #[serde(borrow)]
-    data: &'a RawValue,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    base64: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     event: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -103,7 +107,14 @@ impl Rules {
             OneOrMany::One(name) => self.topics(std::slice::from_ref(name))?,
             OneOrMany::Many(names) => self.topics(names)?,
         };
-        let data = data(written.data)?;
+        let (data, utf8) = match (written.data, &written.base64) {
+            (Some(written), None) => (data(written)?, true),
+            (None, Some(text)) => binary(text)?,
+            _ => {
+                let detail = "a line has either data or base64";
+                return Err(Problem::new(&problem::INVALID_JSON, detail));
+            }
+        };
         if data.len() > self.event_bytes_max {
             return Err(too_large(self.event_bytes_max));
         }
@@ -121,7 +132,7 @@ impl Rules {
             event: written.event.as_deref().map(params::own_event_name).transpose()?,
             retry_ms: written.retry,
             data,
-            utf8: true,
+            utf8,
             once: None,
         })
     }
@@ -145,6 +156,15 @@ impl Rules {
         }
         Ok(topics)
     }
+}
+
+/// Any bytes; whether they are text.
+fn binary(text: &str) -> Result<(Bytes, bool), Problem> {
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|error| Problem::new(&problem::INVALID_JSON, format!("base64 is none: {error}")))?;
+    let utf8 = std::str::from_utf8(&bytes).is_ok();
+    Ok((bytes.into(), utf8))
 }
 
 /// A string is its text, anything else its JSON as it stands in the line.
