@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::num::NonZeroU32;
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -141,6 +142,13 @@ impl EventSourceBuilder {
     /// How the wait grows while attempts fail. Default: it does not.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.policy.backoff = backoff;
+        self
+    }
+
+    /// Give up after so many attempts in a row that came to nothing, with
+    /// [`SourceError::Exhausted`](crate::SourceError::Exhausted). Default: never, as in a browser.
+    pub fn attempts_max(mut self, attempts_max: NonZeroU32) -> Self {
+        self.policy.attempts_max = Some(attempts_max);
         self
     }
 

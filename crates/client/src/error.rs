@@ -43,6 +43,14 @@ pub enum SourceError {
     /// The connection was lost, and the source was to have only one: see
     /// [`EventSourceBuilder::once`](crate::EventSourceBuilder::once).
     Lost(Disconnect),
+    /// So many attempts in a row came to nothing: see
+    /// [`EventSourceBuilder::attempts_max`](crate::EventSourceBuilder::attempts_max).
+    Exhausted {
+        /// How many.
+        attempts: u32,
+        /// What happened to the last one.
+        cause: Disconnect,
+    },
     /// An event is larger than this source takes: raise
     /// [`EventSourceBuilder::event_bytes_max`](crate::EventSourceBuilder::event_bytes_max).
     EventTooLarge {
@@ -74,6 +82,9 @@ impl fmt::Display for SourceError {
                 write!(f, "the server answered {status} without a location")
             }
             Self::Lost(cause) => write!(f, "the stream broke off: {cause}"),
+            Self::Exhausted { attempts, cause } => {
+                write!(f, "{attempts} attempts in a row came to nothing; the last one: {cause}")
+            }
             Self::EventTooLarge { limit_bytes } => {
                 write!(f, "an event is larger than event_bytes_max ({limit_bytes} bytes)")
             }
@@ -83,7 +94,10 @@ impl fmt::Display for SourceError {
 
 impl Error for SourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let Self::Lost(cause) = self { cause.source() } else { None }
+        match self {
+            Self::Lost(cause) | Self::Exhausted { cause, .. } => cause.source(),
+            _ => None,
+        }
     }
 }
 

@@ -156,8 +156,10 @@ pub struct Machine {
     decoder: Decoder,
     /// The reconnection time in force.
     retry_ms: u64,
-    /// Attempts in a row that came to nothing.
+    /// Losses in a row, that of a good connection included: what the backoff grows by.
     failures: u32,
+    /// Attempts in a row that came to nothing.
+    fruitless: u32,
     rng: Rng,
     state: State,
 }
@@ -201,6 +203,7 @@ impl Machine {
             decoder: Decoder::with_limits(policy.limits).with_comments(policy.comments),
             retry_ms: policy.retry_ms,
             failures: 0,
+            fruitless: 0,
             rng: Rng::seeded(seed),
             state: State::Waiting { until: now },
             policy,
@@ -388,10 +391,23 @@ impl Machine {
             _ => {}
         }
         self.decoder.finish();
-        if let State::Open { since, good, .. } = self.state
-            && (good || now.saturating_duration_since(since) > self.policy.backoff.holds_after())
-        {
+        let (good, held) = match self.state {
+            State::Open { since, good, .. } => (good, Some(now.saturating_duration_since(since))),
+            _ => (false, None),
+        };
+        let holds_after = self.policy.backoff.holds_after();
+        if good || held.is_some_and(|held| held > holds_after) {
             self.failures = 0;
+        }
+        // Without a backoff a stream that ends at once would count as one that held.
+        let holds_after = holds_after.max(Duration::from_millis(self.retry_ms));
+        if good || held.is_some_and(|held| held > holds_after) {
+            self.fruitless = 0;
+        } else if !matches!(cause, Disconnect::Requested) {
+            self.fruitless = self.fruitless.saturating_add(1);
+            if self.policy.attempts_max.is_some_and(|max| self.fruitless >= max.get()) {
+                return self.end(Some(SourceError::Exhausted { attempts: self.fruitless, cause }));
+            }
         }
         self.failures = self.failures.saturating_add(1);
         let after_ms = match cause {

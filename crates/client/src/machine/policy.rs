@@ -1,5 +1,7 @@
 //! The choices a source has. Without any it is the standard's `EventSource`.
 
+use std::num::NonZeroU32;
+
 use http::StatusCode;
 use tidings_codec::DecodeLimits;
 
@@ -66,6 +68,9 @@ pub struct Policy {
     pub retry_statuses: RetryStatuses,
     /// How the wait grows while attempts fail.
     pub backoff: Backoff,
+    /// After so many attempts in a row that came to nothing the source ends. An attempt came to something if it
+    /// brought an event or an id, or was open for longer than the reconnection time and the backoff's longest wait. `None`: it never gives up.
+    pub attempts_max: Option<NonZeroU32>,
     /// So long without a byte, and the connection counts as dead. `None`: forever.
     pub stall_timeout_ms: Option<u64>,
     /// Whether comments are told.
@@ -87,6 +92,7 @@ impl Default for Policy {
             retry_ms: Self::DEFAULT_RETRY_MS,
             retry_statuses: RetryStatuses::standard(),
             backoff: Backoff::constant(),
+            attempts_max: None,
             stall_timeout_ms: None,
             comments: false,
             once: false,

@@ -1,5 +1,7 @@
 //! The machine as a table: told this, it wants that. No socket, no clock.
 
+use std::num::NonZeroU32;
+
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 
 use tidings_codec::DecodeLimits;
@@ -297,6 +299,57 @@ fn one_stream_and_no_more() {
     let mut world = World::open(once());
     let action = world.machine.reconnect_now(world.now);
     assert_eq!(world.waits(action), 0, "the caller may ask for another");
+}
+
+#[test]
+fn so_many_attempts_in_a_row_that_came_to_nothing_and_no_more() {
+    let three = || Policy {
+        attempts_max: NonZeroU32::new(3),
+        retry_statuses: RetryStatuses::transient(),
+        ..policy()
+    };
+    let exhausted = |action: &Option<Action>| {
+        matches!(action, Some(Action::Close(Some(SourceError::Exhausted { attempts: 3, .. }))))
+    };
+    let mut world = World::new(three());
+    world.connects();
+    world.fails();
+    world.connects();
+    let busy = world.answered(503, &[]);
+    world.waits(busy);
+    world.connects();
+    world.opens();
+    // Asked for by the caller, it is nobody's failure.
+    let asked = world.machine.reconnect_now(world.now);
+    world.waits(asked);
+    world.connects();
+    world.opens();
+    let third = world.machine.handle_end(world.now);
+    assert!(exhausted(&third), "an answer that ends at once is nothing: {third:?}");
+    world.stays_over();
+
+    // What brought something, or held, begins the count anew.
+    let mut world = World::new(three());
+    for brought in [&b"id: 1\n\n"[..], b"data: a\n\n", b""] {
+        for _ in 0..2 {
+            world.connects();
+            world.fails();
+        }
+        world.connects();
+        world.opens();
+        world.reads(brought);
+        if brought.is_empty() {
+            world.now += Duration::from_millis(Policy::DEFAULT_RETRY_MS + 1);
+        }
+        world.ends();
+    }
+    for _ in 0..2 {
+        world.connects();
+        world.fails();
+    }
+    world.connects();
+    let third = world.machine.handle_error(world.now, NetworkError::connecting("refused"));
+    assert!(exhausted(&third), "{third:?}");
 }
 
 #[test]
