@@ -66,6 +66,25 @@ fn make() -> SimDisk {
     log.done(Op::Trim { topic: topic("imports"), through: Seq(12) });
     log.done(Op::Close { topic: topic("orders/7") });
     log.done(Op::Close { topic: topic("never published") });
+    // Since version 2: producers, what is kept as a newest value, tombstones, compacted segments.
+    log.done(numbered("sensors", "21.5", "sensor", 3, 0));
+    log.done(numbered("sensors", "21.7", "sensor", 3, 1));
+    let kept = Retention { age_ms: Some(3_600_000_000), keep_last: true, ..Retention::default() };
+    log.done(configure("states", TopicConfig { retention: kept, ..TopicConfig::default() }));
+    log.publish("states", "on");
+    let tombstone = Some(EventName::parse("tidings.tombstone").unwrap());
+    log.done(Op::Publish(Publish { event: tombstone, ..event(&["states"], "") }));
+    for n in 0..40 {
+        log.publish("noise", &format!("noise {n}"));
+        if n % 10 == 0 {
+            log.publish("signal", &format!("signal {n}"));
+        }
+    }
+    log.done(Op::Delete { topic: topic("noise") });
+    for _ in 0..20 {
+        clock.pass(2_000);
+        log.tick();
+    }
     log.publish("scores", "the last one that was acked and is whole");
     log.publish("scores", "cut short");
     let disk = disk.kill();
@@ -122,7 +141,11 @@ fn tell(log: &mut Manual) -> String {
             let Retention { age_ms, bytes, count, .. } = retention;
             let limits = [age_ms, bytes, count];
             write!(told, " declared {content_type} {limits:?} ephemeral {ephemeral}").unwrap();
+            let kept = if retention.keep_last { " the newest is kept" } else { "" };
+            told.push_str(kept);
         }
+        let tombstone = if state.last_is_tombstone { " the newest is a tombstone" } else { "" };
+        told.push_str(tombstone);
         told.push('\n');
     }
     writeln!(told, "forgotten {}", fold.forgotten().0).unwrap();
@@ -169,6 +192,21 @@ fn check(version: &str) {
 #[test]
 fn what_version_1_left_is_read() {
     check("v1");
+}
+
+#[test]
+fn what_version_2_left_is_read() {
+    check("v2");
+    let dir = copy("v2");
+    let is_compacted = |content: Vec<u8>| content.starts_with(b"TIDINGS\n\x02\0\0\0") && content[12] & 2 != 0;
+    let logs = fs::read_dir(dir.path()).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+    assert!(logs.filter(|content| is_compacted(content.clone())).count() > 0);
+    let disk = RealDisk::new(dir.path()).unwrap();
+    let mut log = Manual::open(disk, &TestClock::at(TIME_MS + 60_000), fixture_config()).unwrap();
+    match log.one(numbered("sensors", "21.7", "sensor", 3, 1)) {
+        Outcome::Repeated(_) => {}
+        other => panic!("the producer is not known: {other:?}"),
+    }
 }
 
 #[test]
