@@ -5,6 +5,7 @@
 //! **Invariant:** a check or step that could not run is a failure, never a silent skip.
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
+mod bench;
 mod campaign;
 mod repo;
 mod test;
@@ -19,7 +20,9 @@ cargo xtask <command>
   test [--only STEP,STEP]     every step in order; the last line says how many tests passed
   test --list                 the steps and what each needs
   simulate --seeds N [--from K] [--threads T] [--host NAME]
-                              seeds of the log's crash simulator; leaves a record in bench/runs";
+                              seeds of the log's crash simulator; leaves a record in bench/runs
+  bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
+        [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run";
 
 /// Why a command did not succeed, in a sentence for the person at the terminal.
 type Failure = String;
@@ -42,6 +45,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["tidy"] => tidy::run(&repo::root()?),
         ["test", rest @ ..] => test::run(&repo::root()?, &test::Choice::parse(rest)?),
         ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
+        ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

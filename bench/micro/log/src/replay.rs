@@ -14,9 +14,7 @@ use crate::arguments::Arguments;
 use crate::world;
 
 /// What the hub asks for at a time.
-const PAGE_BYTES: usize = 64 << 10;
-/// What the first page of a replay has.
-const FIRST_BYTES: usize = 1;
+const PAGE_BYTES: usize = 256 << 10;
 
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let dir = arguments.dir()?;
@@ -119,9 +117,9 @@ async fn replay_some(log: &EmbeddedLog, selector: &str, events_max: u64) -> Resu
     let last = log.bounds().head;
     let begun = Instant::now();
     let mut round = Round { events: 0, first: Duration::ZERO, took: Duration::ZERO };
-    let (mut from, mut bytes_max) = (Seq(1), FIRST_BYTES);
+    let mut from = Seq(1);
     while from <= last && round.events < events_max {
-        let page = match log.read(want.clone(), SeqRange { first: from, last }, bytes_max).await {
+        let page = match log.read(want.clone(), SeqRange { first: from, last }, PAGE_BYTES).await {
             Ok(page) => page,
             Err(LogError::Busy) => continue,
             Err(error) => return Err(error.to_string()),
@@ -130,7 +128,7 @@ async fn replay_some(log: &EmbeddedLog, selector: &str, events_max: u64) -> Resu
             round.first = begun.elapsed();
         }
         round.events += page.records.len() as u64;
-        (from, bytes_max) = (page.through.next(), PAGE_BYTES);
+        from = page.through.next();
     }
     round.took = begun.elapsed();
     Ok(round)

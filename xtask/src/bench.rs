@@ -1,0 +1,132 @@
+//! `cargo xtask bench log`: peers and we by turns in one run, and the run kept.
+//!
+//! Measures nothing itself: it starts the programs of `bench/`, gathers the lines `name value unit` they print, and
+//! writes what was said and a table of it. **Invariant:** a peer that is not installed is named in the result, and a
+//! server that was started is ended, whatever happens.
+
+mod choice;
+mod report;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub(crate) use choice::Choice;
+use report::Report;
+use server::{Server, pinned};
+
+use crate::{Failure, repo};
+
+/// Where the load generator runs, and the servers: one core each.
+const LOAD_CORE: &str = "1";
+const SERVER_CORE: &str = "0";
+
+/// The servers that take the same publishes.
+const PEERS: [&str; 3] = ["axum", "durable-streams", "tidings"];
+
+/// Runs it.
+///
+/// # Errors
+/// If a program could not be built or started, or said that something went wrong.
+pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
+    let bench = Bench::new(root, choice)?;
+    let mut report = Report::new(root, choice)?;
+    bench.build(&mut report)?;
+    for round in 1..=choice.rounds {
+        report.note(&format!("round {round} of {}", choice.rounds));
+        for peer in PEERS {
+            bench.requests(peer, &mut report)?;
+        }
+        bench.stream(&mut report)?;
+        for (name, options) in [
+            ("append_fsync", ["--durability", "fsync", "--hub", "no"]),
+            ("append_os", ["--durability", "os", "--hub", "no"]),
+            ("append_fsync_hub", ["--durability", "fsync", "--hub", "yes"]),
+        ] {
+            let mut command = bench.log("append", &bench.dir);
+            report.run(&format!("{name}/"), command.args(options))?;
+        }
+    }
+    let large = choice.reuse.clone().unwrap_or_else(|| bench.dir.join("large"));
+    if !large.join("LOCK").exists() {
+        report.run("", bench.log("generate", &large).args(["--gib", &choice.gib.to_string()]))?;
+    }
+    report.run("", &mut bench.log("replay", &large))?;
+    report.run("", &mut bench.log("start", &large))?;
+    report.run("", &mut bench.log("memory", &large))?;
+    report.ratio("publish durable-streams", "requests/tidings", "requests/durable-streams");
+    report.ratio("publish axum", "requests/tidings", "requests/axum");
+    report.finish()
+}
+
+struct Bench {
+    root: PathBuf,
+    /// What is written while it runs.
+    dir: PathBuf,
+    seconds: String,
+}
+
+impl Bench {
+    fn new(root: &Path, choice: &Choice) -> Result<Self, Failure> {
+        let dir = choice.dir.clone().unwrap_or_else(|| root.join("target/bench-log"));
+        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Self { root: root.to_path_buf(), dir, seconds: choice.seconds.to_string() })
+    }
+
+    fn build(&self, report: &mut Report) -> Result<(), Failure> {
+        let cargo = || {
+            let mut command = Command::new(repo::cargo());
+            command.args(["build", "--release", "--quiet"]);
+            command
+        };
+        report.run("", cargo().args(["-p", "tidings"]).current_dir(&self.root))?;
+        report.run("", cargo().current_dir(self.root.join("bench")))
+    }
+
+    fn log(&self, what: &str, dir: &Path) -> Command {
+        let mut command = Command::new(self.root.join("bench/target/release/tidings-bench-log"));
+        command.arg(what).arg("--dir").arg(dir);
+        command
+    }
+
+    fn load(&self, what: &str, server: &Server) -> Command {
+        let mut command = pinned(LOAD_CORE, &self.root.join("bench/target/release/tidings-bench-publish"));
+        command.args([what, "--to", &server.address, "--path", server.path]);
+        command
+    }
+
+    fn requests(&self, peer: &str, report: &mut Report) -> Result<(), Failure> {
+        let Some(server) = Server::start(peer, &self.root, &self.dir, SERVER_CORE, report)? else {
+            return Ok(());
+        };
+        let mut load = self.load("requests", &server);
+        load.args(["--seconds", &self.seconds]);
+        if server.is_created {
+            load.args(["--create", "yes"]);
+        }
+        report.run_as(peer, &mut load)
+    }
+
+    fn stream(&self, report: &mut Report) -> Result<(), Failure> {
+        match Server::start("tidings", &self.root, &self.dir, SERVER_CORE, report)? {
+            Some(server) => report.run("", &mut self.load("stream", &server)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What a run wrote is large. A log that shall be used again stands elsewhere.
+        _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What a program says on standard output; its errors go to ours.
+fn said(command: &mut Command) -> Result<String, Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| format!("cannot start {name}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{name} ended with {}", output.status)) }
+}

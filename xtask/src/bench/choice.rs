@@ -1,0 +1,67 @@
+//! What was asked for on the command line.
+
+use std::path::PathBuf;
+
+use crate::Failure;
+
+/// What to run, and how much of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// The machine's name in the results.
+    pub(crate) host: String,
+    pub(crate) rounds: u32,
+    pub(crate) seconds: u32,
+    /// Size of the large log.
+    pub(crate) gib: u32,
+    /// Where to write while it runs; removed afterwards.
+    pub(crate) dir: Option<PathBuf>,
+    /// A large log that was generated before, or is to be kept here.
+    pub(crate) reuse: Option<PathBuf>,
+}
+
+impl Choice {
+    /// Reads `--name value` pairs.
+    ///
+    /// # Errors
+    /// An unknown name, or a value that is none.
+    pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
+        let mut choice = Self { host: String::new(), rounds: 5, seconds: 3, gib: 10, dir: None, reuse: None };
+        for pair in words.chunks(2) {
+            let [name, value] = pair else { return Err(format!("{} needs a value", pair.join(" "))) };
+            let number = || match value.parse() {
+                Ok(number) if number > 0 => Ok(number),
+                _ => Err(format!("{name} {value}: a number above 0 is needed")),
+            };
+            match *name {
+                "--host" => choice.host = (*value).to_owned(),
+                "--rounds" => choice.rounds = number()?,
+                "--seconds" => choice.seconds = number()?,
+                "--gib" => choice.gib = number()?,
+                "--dir" => choice.dir = Some(value.into()),
+                "--reuse" => choice.reuse = Some(value.into()),
+                other => return Err(format!("unknown option {other}")),
+            }
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if choice.host.is_empty() || !choice.host.chars().all(is_name) {
+            return Err("say what the machine shall be called in the results: --host NAME".to_owned());
+        }
+        Ok(choice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_needs_a_name_and_takes_numbers_above_zero() {
+        let choice = Choice::parse(&["--host", "big-box", "--rounds", "7", "--reuse", "d"]).unwrap();
+        assert_eq!((choice.rounds, choice.seconds, choice.reuse), (7, 3, Some("d".into())));
+        for wrong in
+            [&[][..], &["--host"], &["--host", "a/b"], &["--host", "a", "--rounds", "0"], &["--x", "1"]]
+        {
+            assert!(Choice::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
