@@ -25,7 +25,11 @@ pub enum Dialect {
 
 /// Appends the frame of an event.
 pub fn encode(dialect: Dialect, position: Position, topics: &Topics, event: &EventBody, out: &mut Vec<u8>) {
-    let mut block = BlockWriter::new(out).id_display(WireId { position, publisher: event.id.as_ref() });
+    // As `BlockWriter::id_display` would, which looks through each part for line ends: these have none.
+    out.extend_from_slice(b"id: ");
+    WireId { position, publisher: event.id.as_ref() }.parts(|part| out.extend_from_slice(part.as_bytes()));
+    out.push(b'\n');
+    let mut block = BlockWriter::new(out);
     if let Some(name) = &event.event {
         block = block.event(name);
     }

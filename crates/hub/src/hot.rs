@@ -8,6 +8,7 @@ use std::mem::size_of;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ahash::RandomState;
 use smallvec::SmallVec;
 
 use crate::frame::{self, Dialect};
@@ -23,7 +24,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 pub struct HotLog {
     blocks: VecDeque<Block>,
     /// The newest event of each topic that is here: where its thread begins.
-    newest: HashMap<TopicName, Seq>,
+    newest: HashMap<TopicName, Seq, RandomState>,
     base: Seq,
     head: Seq,
     bytes: usize,
@@ -93,7 +94,7 @@ impl HotLog {
     pub fn new(head: Seq, budget_bytes: usize) -> Self {
         Self {
             blocks: VecDeque::new(),
-            newest: HashMap::new(),
+            newest: HashMap::default(),
             base: head,
             head,
             bytes: 0,

@@ -15,13 +15,29 @@ pub struct WireId<'a> {
     pub publisher: Option<&'a EventId>,
 }
 
+impl WireId<'_> {
+    /// The parts of its text, in order. None has a line end.
+    pub(crate) fn parts(&self, mut put: impl FnMut(&str)) {
+        self.position.parts(&mut put);
+        if let Some(id) = self.publisher {
+            put("~");
+            put(id.as_str());
+        }
+    }
+
+    /// Its text.
+    pub fn to_text(&self) -> String {
+        let mut text = String::with_capacity(Position::TEXT_BYTES_MAX);
+        self.parts(|part| text.push_str(part));
+        text
+    }
+}
+
 impl fmt::Display for WireId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.position.fmt(f)?;
-        match self.publisher {
-            Some(id) => write!(f, "~{id}"),
-            None => Ok(()),
-        }
+        let mut done = Ok(());
+        self.parts(|part| done = done.and_then(|()| f.write_str(part)));
+        done
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use ahash::RandomState;
+
 use crate::selector::{Glob, Selector};
 use crate::topic::TopicName;
 
@@ -12,7 +14,7 @@ pub type FilterKey = usize;
 /// Which filters name which topics.
 #[derive(Debug, Default)]
 pub struct Interest {
-    exact: HashMap<TopicName, BTreeSet<FilterKey>>,
+    exact: HashMap<TopicName, BTreeSet<FilterKey>, RandomState>,
     /// Patterns under what they begin with, so that a topic looks at those only which may match it.
     globs: HashMap<Box<str>, Vec<Pattern>>,
     /// How many patterns have a literal prefix of each length: the lengths to look up.

@@ -8,8 +8,10 @@
 //! [`Judge::rollback`]. One round at a time; a checkpoint is taken only of a settled state.
 
 use std::cmp::Ordering;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use ahash::RandomState;
+use smallvec::SmallVec;
 
 use crate::fold::{Fold, TopicState};
 use crate::keys::{Before, Entry, KeyState, KeyWindow, Keys, ProducerState};
@@ -208,15 +210,18 @@ impl Judge {
         {
             return verdict;
         }
-        let state_of = |topic: &TopicName| self.fold.get(topic.as_str());
-        for topic in &publish.topics {
-            if let Some(at) = state_of(topic).and_then(|state| state.closed) {
+        // Looked up once: this is what judging an event costs.
+        let states: States = publish.topics.iter().map(|topic| self.fold.get(topic.as_str())).collect();
+        let has =
+            |state: &Option<TopicState>, what: fn(&TopicState) -> bool| state.as_ref().is_some_and(what);
+        for (topic, state) in publish.topics.iter().zip(&states) {
+            if let Some(at) = state.as_ref().and_then(|state| state.closed) {
                 return Verdict::Refuse(Refusal::Closed { topic: topic.clone(), at: self.position(at) });
             }
         }
-        let binary = publish.topics.first().and_then(state_of).is_some_and(|state| state.is_binary());
-        let other = |topic: &&TopicName| state_of(topic).is_some_and(|state| state.is_binary()) != binary;
-        if let Some(topic) = publish.topics.iter().find(other) {
+        let binary = states.first().is_some_and(|state| has(state, TopicState::is_binary));
+        let mut kinds = publish.topics.iter().zip(&states);
+        if let Some((topic, _)) = kinds.find(|(_, state)| has(state, TopicState::is_binary) != binary) {
             return Verdict::Refuse(Refusal::MixedKinds { topic: topic.clone() });
         }
         if !binary && !publish.utf8 {
@@ -225,9 +230,8 @@ impl Judge {
                 Verdict::Refuse(Refusal::NotText { topic })
             });
         }
-        let declared_ephemeral =
-            publish.topics.iter().all(|t| state_of(t).is_some_and(|state| state.is_ephemeral()));
-        let existed = publish.topics.first().and_then(state_of).is_some_and(|state| state.exists());
+        let declared_ephemeral = states.iter().all(|state| has(state, TopicState::is_ephemeral));
+        let existed = states.first().is_some_and(|state| has(state, TopicState::exists));
         let event = EventBody {
             private: publish.private,
             binary,
@@ -238,7 +242,7 @@ impl Judge {
             data: publish.data,
             once: publish.once,
         };
-        self.append(publish.topics, What::Event(event), time_ms, existed)
+        self.append(publish.topics, states, What::Event(event), time_ms, existed)
     }
 
     /// What becomes of an event that was accepted before, or must not come yet; `None`: it is the next one.
@@ -303,15 +307,24 @@ impl Judge {
     }
 
     fn control(&mut self, topic: TopicName, control: Control, time_ms: u64, existed: bool) -> Verdict {
-        self.append(Topics::from_iter([topic]), What::Control(control), time_ms, existed)
+        let states = States::from_iter([self.fold.get(topic.as_str())]);
+        self.append(Topics::from_iter([topic]), states, What::Control(control), time_ms, existed)
     }
 
-    fn append(&mut self, mut topics: Topics, what: What, time_ms: u64, existed: bool) -> Verdict {
+    /// Appends; `states` are the topics' present ones.
+    fn append(
+        &mut self,
+        mut topics: Topics,
+        states: States,
+        what: What,
+        time_ms: u64,
+        existed: bool,
+    ) -> Verdict {
         self.undo.push(Undo::Last(self.last));
         self.last = self.last.next();
-        for topic in &mut topics {
+        for (topic, state) in topics.iter_mut().zip(states) {
             self.names.share(topic);
-            self.undo.push(Undo::Topic(topic.clone(), self.fold.get(topic.as_str())));
+            self.undo.push(Undo::Topic(topic.clone(), state));
         }
         let record = Record { seq: self.last, time_ms, topics, what };
         self.fold.apply(&record);
@@ -329,6 +342,9 @@ impl Judge {
         self.epochs.position(seq)
     }
 }
+
+/// What is known of a record's topics, in their order.
+type States = SmallVec<[Option<TopicState>; 1]>;
 
 /// Names that were used lately, so that the records of a topic share one.
 #[derive(Debug, Default)]

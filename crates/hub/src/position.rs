@@ -68,12 +68,21 @@ impl Position {
     }
 }
 
+impl Position {
+    /// The parts of its text, in order: what a formatter does to them costs more than they do.
+    pub(crate) fn parts(self, mut put: impl FnMut(&str)) {
+        let mut digits = [0; 13];
+        put(to_base36(self.epoch.0.into(), &mut digits));
+        put(".");
+        put(to_base36(self.seq.0, &mut digits));
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0; 13];
-        f.write_str(to_base36(self.epoch.0.into(), &mut digits))?;
-        f.write_str(".")?;
-        f.write_str(to_base36(self.seq.0, &mut digits))
+        let mut done = Ok(());
+        self.parts(|part| done = done.and_then(|()| f.write_str(part)));
+        done
     }
 }
 

@@ -7,9 +7,9 @@
 //!
 //! **Invariant:** each live row's name is found by the index, once; numbers of rows are never shown outside.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::{LossCount, TopicState};
