@@ -8,6 +8,7 @@
 //! crate panic or hand out a record that was not written.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod cache;
 mod checkpoint;
 mod compact;

@@ -5,13 +5,15 @@ use tidings_hub::Once;
 use tidings_hub::ports::{Op, Outcome, Refusal, Submission};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::answer::Asker;
+
 /// An upper bound for what a record has beside its texts and data.
 const OVERHEAD_BYTES: usize = 64;
 /// More than this many topics are not stored.
 const TOPICS_MAX: usize = u16::MAX as usize;
 
 /// Who waits for outcomes; `None` for what the writer asks of itself.
-pub(crate) type Answer = Option<oneshot::Sender<Vec<Outcome>>>;
+pub(crate) type Answer = Option<Asker>;
 
 /// What the writer is asked.
 pub(crate) enum Msg {
@@ -74,7 +76,7 @@ pub(crate) fn all_refused(submission: &Submission, refusal: Refusal) -> Vec<Outc
 /// Answers. Whoever went away does not take back what was submitted.
 pub(crate) fn send(answer: Answer, outcomes: Vec<Outcome>) {
     if let Some(answer) = answer {
-        drop(answer.send(outcomes));
+        answer.answer(outcomes);
     }
 }
 

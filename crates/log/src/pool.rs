@@ -105,9 +105,23 @@ impl Drop for Pool {
     }
 }
 
+/// How much readers of old history give way to the writer and to whoever serves the present: as `nice` counts it, so
+/// that on a core that has no time left they get a tenth of it.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// On Linux a thread has a niceness of its own. Elsewhere they compete as equals.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "readers of old history do not give way");
+    }
+}
+
 impl Inner {
     /// Promise: holds the queue's lock only to take a job, never while it reads.
     fn work(&self) {
+        give_way();
         loop {
             let job = {
                 let mut queue = self.queue.lock();

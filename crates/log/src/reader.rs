@@ -16,13 +16,18 @@ use crate::index::{Entry, Row, Table, within};
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
 use crate::shared::{ActiveSegment, SealedSegment, Segment, Shared};
+use crate::wire::len32;
 
 /// What a record costs of a page beside its data, so that a page of empty events ends too.
 const RECORD_COST_BYTES: usize = 64;
 /// What a walk over all records reads at a time.
 const SCAN_BYTES: usize = 128 << 10;
-/// What a look at one record reads at least.
+/// What a look at one record reads at least, where nothing says how long it is.
 const LOOK_BYTES: usize = 4 << 10;
+/// What a record has beside its data, as far as one read should get it. If it has more, there is a second read.
+const FIELDS_BYTES: u32 = 192;
+/// Records that are no further apart are read together: what lies between costs less than another call.
+const NEAR_BYTES: u32 = 4 << 10;
 /// A walk is taken instead of single looks when at least one of this many events is wanted.
 const SCAN_FROM_SHARE: u64 = 4;
 
@@ -231,11 +236,16 @@ impl Collect<'_> {
         plan: impl Fn(Seq, usize) -> Plan,
     ) -> Result<Done, Trouble> {
         let mut window = Window::new(source.file, source.end, LOOK_BYTES);
+        let mut read_to = 0;
         let cap = self.bytes_max / RECORD_COST_BYTES + 16;
         loop {
             let Plan { entries, more } = plan(from, cap);
-            for entry in &entries {
+            for (at, entry) in entries.iter().enumerate() {
                 let seq = entry.seq(source.base);
+                if end_of(entry) > read_to {
+                    read_to = run_end(entries.get(at..).unwrap_or_default());
+                    window.expect(read_to.saturating_sub(entry.offset));
+                }
                 let (record, _) = self.record(&mut window, source, entry.offset.into())?;
                 if record.seq != seq {
                     return Err(self.damaged(source, entry.offset.into(), "another record than indexed"));
@@ -348,6 +358,25 @@ impl Collect<'_> {
         self.records.push(record);
         self.bytes >= self.bytes_max
     }
+}
+
+/// Where a record ends, about.
+fn end_of(entry: &Entry) -> u32 {
+    entry.offset.saturating_add(entry.data_bytes).saturating_add(FIELDS_BYTES)
+}
+
+/// Up to where to read at the first of these, so that those near behind it come along.
+fn run_end(entries: &[Entry]) -> u32 {
+    let Some(first) = entries.first() else { return 0 };
+    let limit = first.offset.saturating_add(len32(SCAN_BYTES));
+    let mut end = end_of(first);
+    for next in entries.iter().skip(1) {
+        if next.offset > end.saturating_add(NEAR_BYTES) || end_of(next) > limit {
+            break;
+        }
+        end = end_of(next);
+    }
+    end
 }
 
 fn is_dense(wanted: u64, events: u32) -> bool {

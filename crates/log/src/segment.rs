@@ -223,6 +223,11 @@ impl<'f> Window<'f> {
         self.end
     }
 
+    /// The next read takes about so many bytes.
+    pub(crate) fn expect(&mut self, bytes: u32) {
+        self.step = index(bytes.into());
+    }
+
     /// `len` bytes at an offset; `None` if they are not all before the end.
     pub(crate) fn fetch(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
         let wanted_end = u64::try_from(len).ok().and_then(|len| offset.checked_add(len));

@@ -13,6 +13,7 @@ use tidings_hub::fold::Fold;
 use tidings_hub::ports::{Batch, Bounds, Health, SeqRange, Sink};
 use tidings_hub::{Record, Seq, TopicName};
 
+use crate::answer::Wakes;
 use crate::cache::Lru;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Trouble;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// Places whose records were damaged and written off.
     pub(crate) lost: Arc<[SeqRange]>,
     pub(crate) attachment: Mutex<Attachment>,
+    /// Those who are answered and do not know it yet.
+    pub(crate) wakes: Arc<Wakes>,
     caches: Mutex<Caches>,
     /// One sidecar is made anew at a time.
     rebuilding: Mutex<()>,
@@ -164,6 +167,7 @@ impl Shared {
             trimmed: RwLock::new(trimmed),
             lost: written_off,
             attachment: Mutex::new(Attachment::Waiting(fold)),
+            wakes: Arc::default(),
             caches: Mutex::new(Caches {
                 tables: Lru::new(cache_bytes / 2),
                 entries: Lru::new(cache_bytes / 2),

@@ -3,10 +3,13 @@
 //! Wires rooms together and decides nothing. **Invariant:** one hub per directory, by the directory's lock, for
 //! as long as the log or its writer lives.
 
+use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 
 use tidings_hub::ports::{
@@ -15,10 +18,11 @@ use tidings_hub::ports::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::answer::{self, Waiter};
 use crate::config::LogConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, is_read_only};
-use crate::pending::{Job, Msg, all_refused, submission_bytes};
+use crate::pending::{Job, Msg, all_refused, refuse, submission_bytes};
 use crate::pool::Pool;
 use crate::recovery;
 use crate::shared::{Attachment, Shared};
@@ -157,38 +161,33 @@ impl Log for EmbeddedLog {
         }
         let bytes = submission_bytes(&submission).clamp(1, self.room_bytes);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let (answer, outcomes) = oneshot::channel();
-        let (count, atomic) = (submission.ops.len(), submission.atomic);
-        let shared = Arc::clone(&self.shared);
-        let lost = move || {
-            let refusal = match *shared.health.lock() {
-                Health::Stopped => Refusal::Stopped,
-                _ => Refusal::Failed,
-            };
-            let mut outcomes = Vec::new();
-            crate::pending::refuse(&mut outcomes, count, atomic, refusal);
-            outcomes
+        let (answer, answered) = answer::pair(&self.shared.wakes);
+        let wait = Wait {
+            answered,
+            shared: Arc::clone(&self.shared),
+            count: submission.ops.len(),
+            atomic: submission.atomic,
         };
         let job = Job { submission, answer: Some(answer), share: None };
         // At once if there is room, so that what is submitted first is judged first.
         match Arc::clone(&self.room).try_acquire_many_owned(permits) {
             Ok(share) => match self.sender.try_send(Msg::Submit(Job { share: Some(share), ..job })) {
-                Ok(()) => Box::pin(async move { outcomes.await.unwrap_or_else(|_| lost()) }),
                 Err(mpsc::error::TrySendError::Full(message)) => {
                     let sender = self.sender.clone();
                     Box::pin(async move {
                         drop(sender.send(message).await);
-                        outcomes.await.unwrap_or_else(|_| lost())
+                        wait.await
                     })
                 }
-                Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(async move { lost() }),
+                // With a writer that is gone, the answer is dropped and nobody waits.
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Box::pin(wait),
             },
             Err(_) => {
                 let (sender, room) = (self.sender.clone(), Arc::clone(&self.room));
                 Box::pin(async move {
                     let share = room.acquire_many_owned(permits).await.ok();
                     drop(sender.send(Msg::Submit(Job { share, ..job })).await);
-                    outcomes.await.unwrap_or_else(|_| lost())
+                    wait.await
                 })
             }
         }
@@ -253,6 +252,31 @@ impl Drop for EmbeddedLog {
     }
 }
 
+/// A submission's outcomes, also where the writer went away with it.
+struct Wait {
+    answered: Waiter,
+    shared: Arc<Shared>,
+    count: usize,
+    atomic: bool,
+}
+
+impl Future for Wait {
+    type Output = Vec<Outcome>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<Outcome>> {
+        let answer = ready!(Pin::new(&mut self.answered).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|| {
+            let refusal = match *self.shared.health.lock() {
+                Health::Stopped => Refusal::Stopped,
+                _ => Refusal::Failed,
+            };
+            let mut outcomes = Vec::new();
+            refuse(&mut outcomes, self.count, self.atomic, refusal);
+            outcomes
+        }))
+    }
+}
+
 /// The writer's work, to be done by whoever holds this.
 pub struct Pump {
     writer: Writer,
@@ -267,7 +291,7 @@ impl Pump {
         // Promise: never waits for anything but messages and the disk.
         let shared = Arc::clone(&self.writer.shared);
         let told = TellPanic(shared);
-        while let Some(message) = self.receiver.blocking_recv() {
+        while let Some(message) = self.receive() {
             self.round(message);
             if self.signals.is_dropped.load(Ordering::Acquire) {
                 break;
@@ -275,6 +299,14 @@ impl Pump {
         }
         self.finish();
         drop(told);
+    }
+
+    /// The next message; `None` when all senders are gone.
+    fn receive(&mut self) -> Option<Msg> {
+        self.receiver.try_recv().ok().or_else(|| {
+            self.writer.shared.wakes.all();
+            self.receiver.blocking_recv()
+        })
     }
 
     /// Handles what has been submitted by now, as one group, and does what that asks of the keeper. Whether there was
@@ -291,6 +323,7 @@ impl Pump {
         match self.receiver.try_recv() {
             Ok(message) => {
                 self.round(message);
+                self.writer.shared.wakes.all();
                 true
             }
             Err(_) => false,
@@ -309,6 +342,7 @@ impl Pump {
         self.receiver.close();
         while self.step() {}
         self.writer.end();
+        self.writer.shared.wakes.all();
     }
 
     fn round(&mut self, message: Msg) {
@@ -327,6 +361,7 @@ struct TellPanic(Arc<Shared>);
 
 impl Drop for TellPanic {
     fn drop(&mut self) {
+        self.0.wakes.all();
         if std::thread::panicking() {
             let message = "the writer ended unexpectedly; see the program's log".into();
             let health = Health::Failed { message };

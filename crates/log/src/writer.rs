@@ -204,6 +204,7 @@ impl Writer {
                     self.set_health(Health::Ready);
                 }
                 pending.into_iter().for_each(Pending::succeed);
+                self.shared.wakes.one();
                 self.roll_if_long();
                 Ok(())
             }
@@ -214,6 +215,7 @@ impl Writer {
                 }
                 let refusal = self.fail(&failure);
                 pending.into_iter().for_each(|pending| pending.fail(&refusal));
+                self.shared.wakes.one();
                 Err(refusal)
             }
         }
@@ -235,6 +237,8 @@ impl Writer {
         }
         let reserved = reserve.map_or(self.reserved, |seq| Seq(seq.0.saturating_add(RESERVE_PLACES)));
         let disk = &*self.shared.disk;
+        // From here on it blocks: who was answered before must not wait for that.
+        self.shared.wakes.all();
         self.tail.append(disk, records, reserved)?;
         if self.config.durability == Durability::Fsync {
             self.tail.sync(disk)?;

@@ -25,6 +25,8 @@ const ROLL_AGE_PARTS: u64 = 8;
 impl Writer {
     /// A round: is there space again, is a segment old, is something to go.
     pub(super) fn upkeep(&mut self) {
+        // What follows may block: who was answered before must not wait for it.
+        self.shared.wakes.all();
         self.upkept_at_ms = self.clock.monotonic_ms();
         let now_ms = self.now.advance(self.clock.wall_ms(), self.upkept_at_ms);
         if self.state != State::Running {
@@ -87,6 +89,7 @@ impl Writer {
         if !self.tail.has_records() {
             return;
         }
+        self.shared.wakes.all();
         match self.next_segment() {
             Ok(()) => {
                 self.limits.cool(self.judge.fold(), self.tail.segment.base);
