@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::counters::RouteClass;
 use crate::gate::{Access, Who, scrub};
 use crate::problem::{self, Problem};
+use crate::protocols::native;
 
 /// What answers the requests of a listener. Clones are cheap: there is one per connection.
 pub(crate) trait Handle: Clone + Send + Sync + 'static {
@@ -35,19 +36,16 @@ pub(crate) trait Handle: Clone + Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Service {
     app: Arc<App>,
-    routes: TowerToHyperService<Router>,
+    extra: TowerToHyperService<Router>,
 }
 
 impl Service {
     /// The protocols' routes, and `extra` for every path that none of them has.
     pub fn new(app: Arc<App>, extra: Router) -> Self {
-        let routes = crate::protocols::native::router()
-            .method_not_allowed_fallback(method_not_allowed)
-            .with_state(Arc::clone(&app))
-            .fallback_service(extra.fallback(not_found).method_not_allowed_fallback(method_not_allowed))
-            // Limits on bodies are the routes' own: a stream of events has none.
-            .layer(DefaultBodyLimit::disable());
-        Self { app, routes: TowerToHyperService::new(routes) }
+        let extra = extra.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+        // Limits on bodies are the routes' own.
+        let extra = extra.layer(DefaultBodyLimit::disable());
+        Self { app, extra: TowerToHyperService::new(extra) }
     }
 
     /// Answers one request.
@@ -79,7 +77,10 @@ impl Service {
     }
 
     async fn route(&self, request: Request<Body>) -> Response {
-        match self.routes.call(request).await {
+        if native::serves(request.uri().path()) {
+            return native::answer(&self.app, request).await;
+        }
+        match self.extra.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

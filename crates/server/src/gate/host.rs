@@ -39,16 +39,34 @@ impl HostPort {
 
     /// The address, if the host is a literal.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
-        match self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            None => self.host.parse().ok(),
-        }
+        ip(&self.host)
     }
 
     /// `localhost` or a name under it: these never leave the machine.
     pub(crate) fn is_localhost(&self) -> bool {
-        &*self.host == "localhost" || self.host.ends_with(".localhost")
+        is_localhost(&self.host)
     }
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse().ok(),
+    }
+}
+
+fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// The host of a `host[:port]` that needs no change to be compared, which nearly all are: found without a copy. What
+/// is not so plain is left to [`HostPort::parse`].
+fn plain(text: &str) -> Option<&str> {
+    let (host, port) = text.split_once(':').map_or((text, "0"), |(host, port)| (host, port));
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let fits = is_port && !host.is_empty() && !host.ends_with('.') && host.bytes().all(is_plain);
+    fits.then_some(host)
 }
 
 /// A configured name: exact, or `*.` and what it ends with.
@@ -85,11 +103,12 @@ impl Hosts {
         Ok(Self { any, names })
     }
 
-    /// Whom the request is addressed to; `None` for an HTTP/1.0 client that does not say (no browser does that).
+    /// Whether the request is addressed to this hub.
     ///
     /// # Errors
-    /// 400 if it is missing, doubled or malformed, 421 if it is none of ours.
-    pub(crate) fn check(&self, parts: &Parts) -> Result<Option<HostPort>, Problem> {
+    /// 400 if it does not say (an HTTP/1.0 client need not, no browser does that), says it twice or malformed, 421 if
+    /// it is none of ours.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Problem> {
         let bad = |detail| Problem::new(&problem::INVALID_HOST, detail);
         let mut headers = parts.headers.get_all(HOST).iter();
         let header = headers.next();
@@ -100,29 +119,55 @@ impl Hosts {
         // (RFC 9112, 3.2.2); but the header is still looked at, so that neither can hide the other.
         let named = parts.uri.authority().map(Authority::as_str);
         if header.is_none() && named.is_none() {
-            return if parts.version < Version::HTTP_11 { Ok(None) } else { Err(bad("send a Host header")) };
+            return if parts.version < Version::HTTP_11 { Ok(()) } else { Err(bad("send a Host header")) };
         }
         let in_header = header.map(|value| value.to_str().unwrap_or(""));
-        let mut addressed = None;
         for text in [in_header, named].into_iter().flatten() {
+            if plain(text).is_some_and(|host| self.allows(host)) {
+                continue;
+            }
             let host =
                 HostPort::parse(text).ok_or_else(|| bad("the Host is malformed; send name or name:port"))?;
-            if !self.allows(&host) {
+            if !self.allows(&host.host) {
                 let detail = format!(
                     "this hub does not answer to the name {:?}; if it should, add the name to the setting 'hosts'",
                     host.host
                 );
                 return Err(Problem::new(&problem::FOREIGN_HOST, detail));
             }
-            addressed = Some(host);
         }
-        Ok(addressed)
+        Ok(())
     }
 
-    fn allows(&self, host: &HostPort) -> bool {
+    fn allows(&self, host: &str) -> bool {
         self.any
-            || host.is_localhost()
-            || host.ip().is_some()
-            || self.names.iter().any(|name| name.matches(&host.host))
+            || is_localhost(host)
+            || ip(host).is_some()
+            || self.names.iter().any(|name| name.matches(host))
+    }
+}
+
+/// Whom a request that [`Hosts::check`] let pass is addressed to; `None`: it does not say.
+pub(super) fn addressed(parts: &Parts) -> Option<HostPort> {
+    let in_header = || parts.headers.get(HOST)?.to_str().ok();
+    let text = parts.uri.authority().map(Authority::as_str).or_else(in_header)?;
+    HostPort::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_finds_what_the_long_one_does_or_nothing() {
+        for text in ["localhost", "127.0.0.1:4000", "a-b.example:1", "0", "x:65535"] {
+            let long = HostPort::parse(text).unwrap();
+            assert_eq!(plain(text), Some(&*long.host), "{text}");
+        }
+        for text in
+            ["", ":1", "A", "a.", "a:", "a:b", "a:65536", "a:+1", "[::1]", "a:1:2", "u@h", "a/b", "a_b", "ü"]
+        {
+            assert_eq!(plain(text), None, "{text}");
+        }
     }
 }

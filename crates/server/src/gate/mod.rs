@@ -175,11 +175,10 @@ impl Gate {
     ///
     /// Breaks with the complete answer if it may not (or if it is a preflight, which ends here).
     pub fn admit(&self, parts: &mut Parts) -> ControlFlow<Response, Cors> {
-        let addressed = match self.hosts.check(parts) {
-            Ok(addressed) => addressed,
-            Err(problem) => return ControlFlow::Break(problem.into_response()),
-        };
-        let cors = self.origins.look(parts, addressed.as_ref());
+        if let Err(problem) = self.hosts.check(parts) {
+            return ControlFlow::Break(problem.into_response());
+        }
+        let cors = self.origins.look(parts);
         let finish = |answer: Result<Response, crate::Problem>| {
             let mut response = answer.unwrap_or_else(IntoResponse::into_response);
             cors.apply(response.headers_mut());
@@ -204,8 +203,7 @@ impl Gate {
     /// # Errors
     /// 400, 403 or 421 if the request may not go on.
     pub fn admit_admin(&self, parts: &Parts) -> Result<(), crate::Problem> {
-        let addressed = self.hosts.check(parts);
-        addressed.and_then(|host| self.origins.look(parts, host.as_ref()).check_write(parts))
+        self.hosts.check(parts).and_then(|()| self.origins.look(parts).check_write(parts))
     }
 
     fn access(&self, parts: &Parts) -> Result<Access, crate::Problem> {

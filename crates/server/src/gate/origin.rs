@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use super::GateConfigError;
-use super::host::{HostPort, NamePattern};
+use super::host::{self, HostPort, NamePattern};
 use crate::problem::{self, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -126,12 +126,12 @@ impl Origins {
     }
 
     /// Looks at a request; what it finds is put on the answer with [`Cors::apply`].
-    pub(crate) fn look(&self, parts: &Parts, addressed: Option<&HostPort>) -> Cors {
+    pub(crate) fn look(&self, parts: &Parts) -> Cors {
         let mut origins = parts.headers.get_all(ORIGIN).iter();
         let (first, second) = (origins.next(), origins.next());
         let standing = match (first, second) {
             (None, _) => Standing::Unsaid,
-            (Some(value), None) => self.standing(value, addressed),
+            (Some(value), None) => self.standing(value, host::addressed(parts).as_ref()),
             (Some(_), Some(_)) => Standing::Foreign,
         };
         Cors { standing, origin: first.cloned() }

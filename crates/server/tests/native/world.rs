@@ -9,8 +9,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::Request;
 use http_body_util::BodyExt as _;
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tidings_hub::clock::SystemClock;
 use tidings_hub::{Hub, Limits, Selector, Selectors};
@@ -71,9 +69,8 @@ impl World {
         }
         let mut request = request.body(body).unwrap();
         request.extensions_mut().insert(self.access.clone());
-        let service = TowerToHyperService::new(native::router().with_state(Arc::clone(&self.app)));
-        let answer = tokio::time::timeout(PATIENCE, service.call(request)).await;
-        answer.expect("an answer in time").unwrap()
+        let answer = tokio::time::timeout(PATIENCE, native::answer(&self.app, request)).await;
+        answer.expect("an answer in time")
     }
 
     /// Asks, and compares: the status; then header lines that must be there; then a body, of which JSON needs to

@@ -35,7 +35,7 @@ struct Place {
 
 impl Place {
     fn wire_id(&self) -> String {
-        WireId { position: self.position, publisher: self.id.as_ref() }.to_string()
+        WireId { position: self.position, publisher: self.id.as_ref() }.to_text()
     }
 }
 

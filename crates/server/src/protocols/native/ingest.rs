@@ -7,6 +7,7 @@
 //! **Invariants:** at most one submission is on its way, so order holds; after a refusal nothing is submitted any
 //! more; no more than one batch and one arrival are held beside it.
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -162,7 +163,7 @@ impl Ingest {
     async fn finish(&mut self) -> Result<bool, Problem> {
         let ending = self.items.finish();
         if let Ok(Ending::Whole(Some(last))) = ending {
-            self.push(last)?;
+            self.batch.push(last, self.series.as_ref(), &mut self.decoded)?;
             self.flush().await?;
             return Ok(false);
         }
@@ -172,24 +173,17 @@ impl Ingest {
 
     /// Decodes what has arrived, as far as the batch has room.
     fn decode(&mut self) -> Result<(), Problem> {
-        while !self.arrived.is_empty() && !self.batch.is_full() {
-            let mut rest: &[u8] = &self.arrived;
-            let item = self.items.next(&mut rest);
-            let left_bytes = rest.len();
-            self.arrived.advance(self.arrived.len() - left_bytes);
-            if let Some(item) = item? {
-                self.push(item)?;
-            }
+        if self.arrived.is_empty() || self.batch.is_full() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn push(&mut self, mut item: Publish) -> Result<(), Problem> {
-        item.once = self.series.as_ref().map(|series| series.item(self.decoded)).transpose()?;
-        self.decoded += 1;
-        self.batch.bytes += item.data.len();
-        self.batch.sent.note(&item);
-        self.batch.ops.push(Op::Publish(item));
+        let Self { items, batch, series, decoded, .. } = self;
+        let mut rest: &[u8] = &self.arrived;
+        items.each(&mut rest, |item| {
+            batch.push(item, series.as_ref(), decoded)?;
+            Ok(if batch.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        let left_bytes = rest.len();
+        self.arrived.advance(self.arrived.len() - left_bytes);
         Ok(())
     }
 
@@ -229,6 +223,16 @@ impl Ingest {
 }
 
 impl Batch {
+    /// Takes item number `decoded` of the body, and counts it.
+    fn push(&mut self, mut item: Publish, series: Option<&Series>, decoded: &mut u64) -> Result<(), Problem> {
+        item.once = series.map(|series| series.item(*decoded)).transpose()?;
+        *decoded += 1;
+        self.bytes += item.data.len();
+        self.sent.note(&item);
+        self.ops.push(Op::Publish(item));
+        Ok(())
+    }
+
     fn is_full(&self) -> bool {
         self.bytes >= BATCH_BYTES_MAX || self.ops.len() >= BATCH_ITEMS_MAX
     }

@@ -24,14 +24,12 @@ mod topic;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body::Body as _;
 use serde::Serialize;
 
 use self::ack::internal;
@@ -45,42 +43,65 @@ const TIDINGS_POSITION: HeaderName = HeaderName::from_static("tidings-position")
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Room for a usual answer, so that it is written without growing.
+const JSON_BYTES: usize = 192;
+const HEADERS: usize = 8;
+
 const TOPIC_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const EVENTS_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-/// The routes. Whoever mounts them puts the gate before them.
-pub fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/topics", any(one_topic))
-        .route("/topics/", any(one_topic))
-        .route("/topics/{*topic}", any(one_topic))
-        .route("/events", any(many_topics))
-        .layer(axum::middleware::map_response(protect))
+/// Where the topics are.
+const TOPICS: &str = "/topics";
+/// Where many of them are at once.
+const EVENTS: &str = "/events";
+
+/// Whether a path belongs to this surface.
+pub fn serves(path: &str) -> bool {
+    path == EVENTS || path.strip_prefix(TOPICS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-async fn one_topic(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+/// Answers a request to a path that this surface [`serves`]. Whoever calls this puts the gate before it.
+pub async fn answer(app: &Arc<App>, request: Request<Body>) -> Response {
+    let is_head = request.method() == Method::HEAD;
+    // A connection keeps room for what it waits for: on its own it is there only while somebody does.
+    let answer = if request.uri().path() == EVENTS {
+        Box::pin(many_topics(app, request)).await
+    } else {
+        Box::pin(one_topic(app, request)).await
+    };
+    let mut response = protect(answer.unwrap_or_else(IntoResponse::into_response));
+    if is_head {
+        let body = std::mem::take(response.body_mut());
+        if let Some(bytes) = body.size_hint().exact() {
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert(bytes.into());
+        }
+    }
+    response
+}
+
+async fn one_topic(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, access, body) = take_apart(request)?;
     match parts.method {
-        Method::GET | Method::HEAD => subscribe::one_topic(&app, &access, &parts).await,
-        Method::POST => publish::publish(&app, &access, &parts, body).await,
-        Method::PUT => topic::put(&app, &access, &parts, body).await,
-        Method::DELETE => topic::delete(&app, &access, &parts).await,
+        Method::GET | Method::HEAD => subscribe::one_topic(app, &access, &parts).await,
+        Method::POST => publish::publish(app, &access, &parts, body).await,
+        Method::PUT => topic::put(app, &access, &parts, body).await,
+        Method::DELETE => topic::delete(app, &access, &parts).await,
         _ => Err(method_not_allowed(&parts, TOPIC_METHODS)),
     }
 }
 
-async fn many_topics(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+async fn many_topics(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, access, body) = take_apart(request)?;
     match parts.method {
-        Method::GET | Method::HEAD => subscribe::many_topics(&app, &access, &parts).await,
-        Method::POST => events::publish(&app, &access, &parts, body).await,
+        Method::GET | Method::HEAD => subscribe::many_topics(app, &access, &parts).await,
+        Method::POST => events::publish(app, &access, &parts, body).await,
         _ => Err(method_not_allowed(&parts, EVENTS_METHODS)),
     }
 }
 
-fn take_apart(request: Request) -> Result<(Parts, Access, Body), Problem> {
-    let (parts, body) = request.into_parts();
-    let access = parts.extensions.get::<Access>().cloned();
+fn take_apart(request: Request<Body>) -> Result<(Parts, Access, Body), Problem> {
+    let (mut parts, body) = request.into_parts();
+    let access = parts.extensions.remove::<Access>();
     let access = access.ok_or_else(|| internal("the request did not pass the gate"))?;
     Ok((parts, access, body))
 }
@@ -91,7 +112,7 @@ fn method_not_allowed(parts: &Parts, methods: &'static str) -> Problem {
 }
 
 /// What holds for every answer: it is kept nowhere and is what it says it is.
-async fn protect(mut response: Response) -> Response {
+fn protect(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -100,11 +121,16 @@ async fn protect(mut response: Response) -> Response {
 
 /// A JSON answer. It ends with a line end, for people with a terminal.
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let Ok(mut body) = serde_json::to_vec(value) else {
+    let mut body = Vec::with_capacity(JSON_BYTES);
+    if serde_json::to_writer(&mut body, value).is_err() {
         return internal("the answer could not be written as JSON").into_response();
-    };
+    }
     body.push(b'\n');
-    (status, [(CONTENT_TYPE, JSON)], body).into_response()
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
 }
 
 /// A text of the hub's own as a header's value.

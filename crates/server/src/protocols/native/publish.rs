@@ -43,7 +43,7 @@ pub(super) async fn publish(
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let topic = path::topic(parts.uri.path(), &query)?;
     access.may_publish(&topic)?;
-    let series = once::of_request(&parts.headers, access, &format!("topics/{topic}"))?;
+    let series = once::of_request(&parts.headers, access, format_args!("topics/{topic}"))?;
     let kind = kind(&parts.headers);
     let id = query.id()?;
     if id.is_some() && kind != Kind::One {

@@ -7,6 +7,8 @@ mod ndjson;
 mod routed;
 mod sse;
 
+use std::ops::ControlFlow;
+
 use tidings_codec::EventName;
 use tidings_hub::ports::Publish;
 use tidings_hub::{TopicName, Topics};
@@ -46,6 +48,26 @@ impl Items {
             Self::Json(lines) => lines.next(input),
             Self::Routed(lines) => lines.next(input),
         }
+    }
+
+    /// Hands out items from the front of `input` until `take` breaks or `input` is used up.
+    ///
+    /// # Errors
+    /// The problem with an item, or one of `take`'s; nothing may be read after it.
+    pub(super) fn each(
+        &mut self,
+        input: &mut &[u8],
+        mut take: impl FnMut(Publish) -> Result<ControlFlow<()>, Problem>,
+    ) -> Result<(), Problem> {
+        if let Self::Sse(blocks) = self {
+            return blocks.each(input, take);
+        }
+        while let Some(item) = self.next(input)? {
+            if take(item)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The body has ended in order.
