@@ -1,6 +1,7 @@
 //! Campaigns: the long form of what `test` runs shortly, with a record of what was run, where, and what came out.
 //!
-//! The work is a test's own (`crates/log/tests/simulator.rs`); this starts it in release with its numbers in the environment. **Invariant:** a run that failed leaves its record too.
+//! The work is a test's own (`crates/log/tests/simulator.rs`, `crates/tidings/tests/torture.rs`); this starts it in
+//! release with its numbers in the environment. **Invariant:** a run that failed leaves its record too.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -27,6 +28,15 @@ pub(crate) const SIMULATE: Campaign = Campaign {
     target: "simulator",
     test: "no_seed_loses_repeats_or_resurrects_anything",
     options: &[("--seeds", "TIDINGS_SEEDS"), ("--from", "TIDINGS_FROM"), ("--threads", "TIDINGS_THREADS")],
+};
+
+/// Cycles of `kill -9` under load, of the real binary on a real disk.
+pub(crate) const TORTURE: Campaign = Campaign {
+    name: "torture",
+    package: "tidings",
+    target: "torture",
+    test: "whatever_is_killed_loses_nothing_that_was_acked",
+    options: &[("--cycles", "TIDINGS_CYCLES"), ("--seed", "TIDINGS_SEED")],
 };
 
 /// Runs a campaign as its words say.

@@ -1,5 +1,5 @@
 //! `cargo xtask`: the project's own tasks. `tidy` holds the house rules, `test` runs everything in order,
-//! `simulate` is the long form of one test.
+//! `simulate` and `torture` are the long forms of two tests.
 //!
 //! Not a build system: it calls cargo, git and node and says what they said.
 //! **Invariant:** a check or step that could not run is a failure, never a silent skip.
@@ -21,6 +21,8 @@ cargo xtask <command>
   test --list                 the steps and what each needs
   simulate --seeds N [--from K] [--threads T] [--host NAME]
                               seeds of the log's crash simulator; leaves a record in bench/runs
+  torture --cycles N [--seed K] [--host NAME]
+                              kill -9 under load, again and again; leaves a record in bench/runs
   bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
         [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run";
 
@@ -45,6 +47,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["tidy"] => tidy::run(&repo::root()?),
         ["test", rest @ ..] => test::run(&repo::root()?, &test::Choice::parse(rest)?),
         ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
+        ["torture", rest @ ..] => campaign::run(&repo::root()?, &campaign::TORTURE, rest),
         ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

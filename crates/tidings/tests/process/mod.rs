@@ -44,6 +44,12 @@ impl HubProcess {
         self.child.wait().unwrap()
     }
 
+    /// Starts it again at the same address, and does not wait for anything.
+    pub(crate) fn restart_unheard(&mut self) {
+        let mut command = command(&self.data, &self.args, &self.addr.to_string());
+        self.child = command.stderr(Stdio::null()).spawn().unwrap();
+    }
+
     /// Starts it again at the same address.
     pub(crate) fn restart(&mut self) {
         let (child, addr, admin) = spawn(&self.data, &self.args, &self.addr.to_string());
@@ -76,13 +82,7 @@ impl Drop for HubProcess {
 }
 
 fn spawn(data: &Path, args: &[String], listen: &str) -> (Child, SocketAddr, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-        .args(["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .args(args)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command(data, args, listen).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let (mut addr, mut admin) = (None, None);
     let mut said = Vec::new();
@@ -98,6 +98,12 @@ fn spawn(data: &Path, args: &[String], listen: &str) -> (Child, SocketAddr, Sock
     // What it says later must not block it.
     std::thread::spawn(move || lines.for_each(|line| eprintln!("hub: {}", line.unwrap_or_default())));
     (child, addr.unwrap(), admin.unwrap())
+}
+
+fn command(data: &Path, args: &[String], listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--data"]).arg(data).args(args);
+    command
 }
 
 /// An answer.
