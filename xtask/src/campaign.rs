@@ -36,7 +36,7 @@ pub(crate) const TORTURE: Campaign = Campaign {
     package: "tidings",
     target: "torture",
     test: "whatever_is_killed_loses_nothing_that_was_acked",
-    options: &[("--cycles", "TIDINGS_CYCLES"), ("--seed", "TIDINGS_SEED")],
+    options: &[("--cycles", "TORTURE_CYCLES"), ("--seed", "TORTURE_SEED")],
 };
 
 /// Runs a campaign as its words say.

@@ -29,7 +29,7 @@ const END: &str = "end";
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_loses_nothing_that_was_acked() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (cycles, seed) = (number("TIDINGS_CYCLES").unwrap_or(CYCLES), number("TIDINGS_SEED").unwrap_or(1));
+    let (cycles, seed) = (number("TORTURE_CYCLES").unwrap_or(CYCLES), number("TORTURE_SEED").unwrap_or(1));
     let dir = tempfile::tempdir().unwrap();
     let limits = ["--segment-bytes", "64KiB", "--hot-log-bytes", "2MiB", "--event-bytes-max", "64KiB"];
     let more = ["--retry", "20ms", "--topic-retention", "r/* count=20"];
