@@ -55,3 +55,8 @@ pub use id::{EventId, EventName, InvalidEventId, InvalidEventName};
 #[cfg(feature = "stream")]
 pub use stream::{EventStream, Eventsource, ItemStream, StreamError};
 pub use text::Text;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
