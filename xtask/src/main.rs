@@ -7,6 +7,7 @@
 
 mod bench;
 mod campaign;
+mod fuzz;
 mod repo;
 mod test;
 mod tidy;
@@ -24,7 +25,9 @@ cargo xtask <command>
   torture --cycles N [--seed K] [--host NAME]
                               kill -9 under load, again and again; leaves a record in bench/runs
   bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
-        [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run";
+        [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run
+  fuzz [--seconds N] [--only TARGET]
+                              coverage-guided inputs for what must hold for any bytes";
 
 /// Why a command did not succeed, in a sentence for the person at the terminal.
 type Failure = String;
@@ -49,6 +52,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
         ["torture", rest @ ..] => campaign::run(&repo::root()?, &campaign::TORTURE, rest),
         ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
+        ["fuzz", rest @ ..] => fuzz::Campaign::parse(rest)?.run(&repo::root()?),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

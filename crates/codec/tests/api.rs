@@ -45,5 +45,8 @@ fn the_public_interface_is_the_one_written_down() {
         fs::write(&written, &found).expect("a writable file");
     }
     let known = fs::read_to_string(&written).expect("api.txt");
-    assert_eq!(found, known, "if the change is meant: TIDINGS_WRITE_API=1 cargo test -p tidings-codec --test api");
+    assert_eq!(
+        found, known,
+        "if the change is meant: TIDINGS_WRITE_API=1 cargo test -p tidings-codec --test api"
+    );
 }

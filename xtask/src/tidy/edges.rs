@@ -54,6 +54,7 @@ const HOUSE: &[Room] = &[
     Room { name: TESTKIT, below: &["tidings-log"], dev: &[] },
     // A judge shares no code with what it judges.
     Room { name: HISTORY, below: &[], dev: &[] },
+    Room { name: "tidings-fuzz", below: &["tidings-client", "tidings-codec"], dev: &[] },
     Room { name: "xtask", below: &[], dev: &[] },
 ];
 
