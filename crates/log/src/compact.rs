@@ -17,6 +17,7 @@ use crate::disk::{Disk, DiskFile, TMP};
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
 use crate::index::Builder;
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{
     COMPACTED_HEADER_BYTES, Compacted, INDEX, LOG, Scan, Sealed, SegmentHeader, Step, VERSION, file_name,
     read_header,
@@ -194,7 +195,8 @@ fn copy(
                 Step::Batch(batch) => {
                     for (record, _) in &batch.records {
                         // Of an event of several topics, one that keeps it is enough.
-                        if record.event().is_some() && shared.is_visible(record, |_| true) {
+                        let is_dropped = is_on(Mutant::CompactDropsLive) && record.seq.0.is_multiple_of(3);
+                        if record.event().is_some() && shared.is_visible(record, |_| true) && !is_dropped {
                             out.push(record).map_err(doing("writing"))?;
                         }
                     }
@@ -294,7 +296,9 @@ pub(crate) fn install(
         Sealed { base, last: own.last, bytes: own.bytes, time_max_ms: own.time_max_ms, events: own.events };
     let finish = || -> Result<(), Trouble> {
         file.write_at(0, &header.encode().0).map_err(doing("writing"))?;
-        file.sync_data().map_err(doing("syncing"))?;
+        if !is_on(Mutant::SkipCompactedSync) {
+            file.sync_data().map_err(doing("syncing"))?;
+        }
         disk.rename(&name, &file_name(base, LOG)).map_err(doing("naming"))
     };
     if let Err(trouble) = finish() {
@@ -311,7 +315,9 @@ pub(crate) fn install(
             catalog.sealed.insert(at, Arc::clone(&segment));
         }
     }
-    disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+    if !is_on(Mutant::SkipCompactedDirSync) {
+        disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+    }
     shared.store_index(&segment, &index);
     for old in &inputs {
         shared.forget(old);

@@ -77,6 +77,15 @@ mutants! {
     CheckpointNoKeys,
     /// Old segments are removed, and the checkpoint that knows of it is not written.
     RemoveBeforeCheckpoint,
+    /// A compaction leaves out a part of what is alive.
+    CompactDropsLive,
+    /// A compacted segment takes its place before a checkpoint knows of what it lacks, so that what was deleted may
+    /// come back.
+    CompactBeforeCheckpoint,
+    /// A compacted segment takes its place before its bytes are synced.
+    SkipCompactedSync,
+    /// The old segments go before the compacted one's name is synced.
+    SkipCompactedDirSync,
 }
 
 #[cfg(not(feature = "mutants"))]

@@ -75,4 +75,8 @@ caught! {
     replay_no_keys: ReplayNoKeys,
     checkpoint_no_keys: CheckpointNoKeys,
     remove_before_checkpoint: RemoveBeforeCheckpoint,
+    compact_drops_live: CompactDropsLive,
+    compact_before_checkpoint: CompactBeforeCheckpoint,
+    skip_compacted_sync: SkipCompactedSync,
+    skip_compacted_dir_sync: SkipCompactedDirSync,
 }

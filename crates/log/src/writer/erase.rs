@@ -12,6 +12,7 @@ use tidings_hub::{Retention, Seq, TopicName};
 use super::{Job, State, Writer};
 use crate::compact::{Rewritten, Share, choose};
 use crate::keeper::{Asked, Job as Task};
+use crate::mutants::{Mutant, is_on};
 use crate::removal::{Found, Removal, Swept};
 use crate::retention::{Trim, segments_over};
 use crate::shared::SealedSegment;
@@ -198,7 +199,9 @@ impl Writer {
     /// A new file may take its place when a durable checkpoint knows what is not in it any more.
     pub(super) fn install_if_known(&mut self) {
         match std::mem::take(&mut self.erasing.compaction) {
-            Compaction::Waiting { rewritten, known_at } if self.known_through >= known_at => {
+            Compaction::Waiting { rewritten, known_at }
+                if self.known_through >= known_at || is_on(Mutant::CompactBeforeCheckpoint) =>
+            {
                 match self.keeper.ask(Task::Install { rewritten, known_at }) {
                     Asked::Queued => self.erasing.compaction = Compaction::Installing,
                     Asked::Full => self.put_off(),
