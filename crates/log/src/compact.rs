@@ -299,21 +299,24 @@ pub(crate) fn install(
         if !is_on(Mutant::SkipCompactedSync) {
             file.sync_data().map_err(doing("syncing"))?;
         }
-        disk.rename(&name, &file_name(base, LOG)).map_err(doing("naming"))
+        Ok(())
     };
-    if let Err(trouble) = finish() {
-        _ = disk.unlink(&name);
-        return Err(trouble);
-    }
-    // From here on the name leads to the new file, for this life at least.
     let segment = Arc::new(SealedSegment::compacted(facts, header.salt));
-    {
+    // The name and the catalog change under one lock: a reader that opens the new file by the old one's name finds
+    // that its segment is not the current one, and looks again.
+    let swap = || -> Result<(), Trouble> {
         let mut catalog = shared.catalog.write();
+        disk.rename(&name, &file_name(base, LOG)).map_err(doing("naming"))?;
         let at = catalog.sealed.iter().position(|old| old.facts.base == base);
         if let Some(at) = at {
             catalog.sealed.drain(at..at + inputs.len());
             catalog.sealed.insert(at, Arc::clone(&segment));
         }
+        Ok(())
+    };
+    if let Err(trouble) = finish().and_then(|()| swap()) {
+        _ = disk.unlink(&name);
+        return Err(trouble);
     }
     if !is_on(Mutant::SkipCompactedDirSync) {
         disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
