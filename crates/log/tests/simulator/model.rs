@@ -8,6 +8,9 @@ use tidings_hub::{Epoch, Record, Selectors, Seq};
 
 use super::common::{text, topic};
 
+/// The topics that are published to, besides `marker`.
+pub(crate) const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/3"];
+
 /// A submission as the world made it.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
@@ -33,6 +36,8 @@ struct Event {
 
 #[derive(Default)]
 pub(crate) struct Model {
+    /// The whole log has a limit: history may go, if it is told.
+    pub(crate) is_limited: bool,
     /// All that was acked and stored, or was found after a crash, in order.
     deeds: BTreeMap<Seq, Deed>,
     /// The events among them.
@@ -40,6 +45,8 @@ pub(crate) struct Model {
     /// Every position that anybody saw, and what it meant.
     seen: HashMap<(Epoch, Seq), String>,
     gone_through: HashMap<&'static str, Seq>,
+    /// What a limit took, by topic, as it was told.
+    excused: HashMap<&'static str, Seq>,
     /// Where topics were closed. One that has no history left may be forgotten.
     pub(crate) closed: HashMap<&'static str, Seq>,
     /// The highest head so far.
@@ -128,7 +135,13 @@ impl Model {
 
     /// After a start: settles what was in doubt by what is found, and checks all that must hold. In `os` mode a
     /// loss of power may have taken the newest events.
-    pub(crate) fn meet(&mut self, found: &[Record], bounds: &Bounds, may_lose_tail: bool) -> Checked {
+    pub(crate) fn meet(
+        &mut self,
+        found: &[Record],
+        bounds: &Bounds,
+        fold: &Fold,
+        may_lose_tail: bool,
+    ) -> Checked {
         // A removal that was not durable yet may be undone; what was forgotten meanwhile stays forgiven.
         self.oldest = self.oldest.max(bounds.oldest);
         self.head = self.head.max(bounds.head);
@@ -148,6 +161,7 @@ impl Model {
                 self.apply(&deed, seq)?;
             }
         }
+        self.excuse(fold);
         self.check(found, bounds)?;
         for ((epoch, seq), data) in &self.seen {
             let end = bounds.epochs.end_of(*epoch).ok_or_else(|| format!("{epoch:?} is forgotten"))?;
@@ -160,6 +174,29 @@ impl Model {
             ensure(other.is_none(), || format!("{seq:?} was {data}, and is now {other:?}"))?;
         }
         Ok(())
+    }
+
+    /// Under a limit, what is told to be lost may be gone before the log begins later.
+    pub(crate) fn excuse(&mut self, fold: &Fold) {
+        if self.is_limited {
+            for name in TOPICS.into_iter().chain(["marker"]) {
+                let told = fold.get(name).map_or(Seq::ZERO, |state| state.trimmed);
+                let excused = self.excused.entry(name).or_default();
+                *excused = (*excused).max(told);
+            }
+        }
+    }
+
+    /// Events of a topic up to here may be gone. (They may be back too: a loss that was told need not be durable.)
+    pub(crate) fn excused(&self, name: &str) -> Seq {
+        self.excused.get(name).copied().unwrap_or_default()
+    }
+
+    fn is_owed(&self, seq: Seq, event: &Event, oldest: Seq) -> bool {
+        self.is_there(seq, event, oldest)
+            && event.topics.iter().any(|topic| {
+                self.excused(topic).max(self.gone_through.get(topic).copied().unwrap_or_default()) < seq
+            })
     }
 
     /// Whether something may or may not have happened.
@@ -191,7 +228,7 @@ impl Model {
         let there: BTreeMap<Seq, &Record> = found.iter().map(|record| (record.seq, record)).collect();
         for (seq, event) in &self.events {
             match there.get(seq) {
-                None if self.is_there(*seq, event, bounds.oldest) => {
+                None if self.is_owed(*seq, event, bounds.oldest) => {
                     return Err(format!("{} at {seq:?} is lost (oldest {:?})", event.data, bounds.oldest));
                 }
                 Some(record) if text(record) != event.data => {
@@ -219,7 +256,7 @@ impl Model {
     /// What a topic's readers should find.
     pub(crate) fn of_topic(&self, name: &str, bounds: &Bounds) -> Vec<String> {
         let gone = self.gone_through.get(name).copied().unwrap_or_default();
-        let events = self.events.range(bounds.oldest.max(gone.next())..);
+        let events = self.events.range(bounds.oldest.max(gone.max(self.excused(name)).next())..);
         events
             .filter(|(_, event)| event.topics.contains(&name))
             .map(|(_, event)| event.data.clone())

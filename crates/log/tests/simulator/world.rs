@@ -9,9 +9,7 @@ use tidings_log::{LogConfig, OpenError};
 use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
 
 use super::common::{Manual, TestClock, config, event, now, text, topic};
-use super::model::{Deed, Model, Wish};
-
-const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/3"];
+use super::model::{Deed, Model, TOPICS, Wish};
 
 pub(crate) struct World {
     random: Random,
@@ -83,7 +81,8 @@ impl World {
             ..config()
         };
         let clock = TestClock::at(1_000_000);
-        let model = Model::default();
+        let mut model = Model::default();
+        model.is_limited = config.retention_bytes.is_some();
         let is_told = std::env::var_os("TIDINGS_SEED").is_some();
         Self {
             random,
@@ -227,7 +226,8 @@ impl World {
             format!("found {:?} within {bounds:?}", found.iter().map(|r| r.seq.0).collect::<Vec<_>>())
         });
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
-        self.model.meet(&found, &bounds, may_lose_tail)?;
+        let fold = self.log.as_ref().map(Manual::fold).unwrap_or_default();
+        self.model.meet(&found, &bounds, &fold, may_lose_tail)?;
         if self.config.retention_bytes.is_none() {
             self.model.check_beginning(&bounds)?;
         }
@@ -313,6 +313,7 @@ impl World {
             }
             self.model.see(bounds.epochs.position(record.seq).epoch, record)?;
         }
+        log.told.with(|told| self.model.excuse(&told.fold));
         Ok(())
     }
 
@@ -325,7 +326,9 @@ impl World {
         self.model.check(&all, &bounds)?;
         for name in TOPICS {
             let Some(found) = self.read(log, name)? else { return Ok(()) };
-            let found: Vec<String> = found.iter().map(text).collect();
+            let settled = self.model.excused(name);
+            let found = found.iter().filter(|record| record.seq > settled);
+            let found: Vec<String> = found.map(text).collect();
             let expected = self.model.of_topic(name, &bounds);
             if found != expected {
                 return Err(format!("{name} has {found:?} instead of {expected:?}"));
