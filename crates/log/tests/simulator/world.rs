@@ -124,6 +124,10 @@ impl World {
             3 | 4 => self.disk.set_capacity(None),
             5 => self.restart()?,
             6 => {
+                // Much of what the keeper does follows from this, and takes many calls.
+                if self.random.once_in(3) {
+                    self.disk.lose_power_in(1 + self.random.below(40));
+                }
                 if let Some(log) = &mut self.log {
                     log.tick();
                 }
