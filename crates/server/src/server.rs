@@ -30,6 +30,8 @@ use crate::gate::GateConfigError;
 
 /// Connections that wait to be accepted: after a restart everybody comes at once.
 const BACKLOG: u32 = 4_096;
+/// How far away the next timer is at most.
+const BEAT: Duration = Duration::from_millis(500);
 /// Connections of the admin listener.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -112,6 +114,7 @@ impl Server {
         let acceptor = tls.map(|tls| tls.acceptor);
         open(&mut loops, listeners, &app, service, acceptor, &public_room);
         open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, &admin_room);
+        let _beat = AbortOnDrop(tokio::spawn(beat()));
 
         shutdown.await;
         drain(&app).await;
@@ -139,6 +142,22 @@ struct CutOnDrop(Arc<App>);
 impl Drop for CutOnDrop {
     fn drop(&mut self) {
         self.0.drain.advance(Stage::Ended);
+    }
+}
+
+/// A timer that is due before all others makes the runtime wake its own I/O driver, by a system call. While requests
+/// wait for the log none is set, so the timer of each one's head would be such a one; with this it never is.
+async fn beat() {
+    loop {
+        sleep(BEAT).await;
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
