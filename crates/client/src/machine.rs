@@ -28,7 +28,7 @@ use crate::{BuildError, Disconnect, NetworkError, SourceError};
 /// fn line(event: &SourceEvent) -> String {
 ///     match event {
 ///         SourceEvent::Open { status, .. } => format!("open: {status}"),
-///         SourceEvent::Message(message) => message.data.clone(),
+///         SourceEvent::Message(message) => message.data.to_string(),
 ///         SourceEvent::Reconnecting { after_ms, cause } => format!("{cause}; again in {after_ms} ms"),
 ///         _ => String::new(),
 ///     }

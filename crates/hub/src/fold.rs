@@ -26,7 +26,7 @@ pub struct TopicState {
     pub last: Seq,
     /// Its last event that is not private.
     pub last_public: Seq,
-    /// Its last event says that the topic's value is gone ([`crate::TOMBSTONE_EVENT`]).
+    /// Its last event says that the topic's value is gone ([`crate::frame::TOMBSTONE_EVENT`]).
     pub last_is_tombstone: bool,
     /// Every event of it up to here is gone (trimmed or deleted), `ZERO` if none ever was.
     pub trimmed: Seq,

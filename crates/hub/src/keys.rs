@@ -146,7 +146,7 @@ impl Keys {
         Some(self.table.put(Entry { fingerprint, values, time_ms }))
     }
 
-    /// A stored event is met again (a restart): [`Self::accept`] and [`Self::expire`] in one.
+    /// A stored event is met again (a restart): it is accepted, and what is past the window expires.
     pub fn replay(&mut self, once: &Once, seq: Seq, time_ms: u64) {
         self.accept(once, seq, time_ms);
         self.expire(time_ms);

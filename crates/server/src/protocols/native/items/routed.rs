@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidings_hub::Topics;
 use tidings_hub::ports::Publish;
@@ -42,7 +42,7 @@ struct Rules {
 struct Written<'a> {
     #[serde(borrow)]
     topic: OneOrMany<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     base64: Option<Cow<'a, str>>,
@@ -54,6 +54,11 @@ struct Written<'a> {
     retry: Option<u64>,
     #[serde(default)]
     private: bool,
+}
+
+/// Data that is `null` is data all the same: the JSON text `null`.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(input: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(input).map(Some)
 }
 
 #[derive(Deserialize)]
