@@ -98,8 +98,9 @@ pub(super) fn pinned(core: &str, program: &Path) -> Command {
     command
 }
 
+/// Not named like a setting: the hub refuses to start beside a variable `TIDINGS_…` that it does not know.
 fn durable_streams() -> Option<PathBuf> {
-    std::env::var_os("TIDINGS_DURABLE_STREAMS").map(PathBuf::from).or_else(|| find("durable-streams-server"))
+    std::env::var_os("DURABLE_STREAMS_SERVER").map(PathBuf::from).or_else(|| find("durable-streams-server"))
 }
 
 fn find(program: &str) -> Option<PathBuf> {
