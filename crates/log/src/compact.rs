@@ -278,6 +278,12 @@ fn check(
     Ok(Rewritten { inputs, header: SegmentHeader { compacted: Some(own), ..header }, index, file })
 }
 
+/// Whether a name has come to mean the file of this salt: a call that failed may have been done all the same.
+fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> bool {
+    let Ok(file) = disk.open(name) else { return false };
+    read_header(disk, name, &*file).is_ok_and(|read| read.is_ok_and(|(header, _)| header.salt == salt))
+}
+
 /// Puts the new file in the place of the old ones. `known_at`: a checkpoint that has everything up to there in it is
 /// durable, and knows of all that the new file lacks.
 pub(crate) fn install(
@@ -306,7 +312,12 @@ pub(crate) fn install(
     // that its segment is not the current one, and looks again.
     let swap = || -> Result<(), Trouble> {
         let mut catalog = shared.catalog.write();
-        disk.rename(&name, &file_name(base, LOG)).map_err(doing("naming"))?;
+        let last_name = file_name(base, LOG);
+        if let Err(error) = disk.rename(&name, &last_name)
+            && !leads_to(disk, &last_name, header.salt)
+        {
+            return Err(doing("naming")(error));
+        }
         let at = catalog.sealed.iter().position(|old| old.facts.base == base);
         if let Some(at) = at {
             catalog.sealed.drain(at..at + inputs.len());

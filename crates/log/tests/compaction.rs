@@ -9,7 +9,7 @@ use common::*;
 use tidings_hub::ports::{Log, Op, Publish};
 use tidings_hub::{EventName, Record, Retention, Selector, Selectors, Seq, TopicConfig};
 use tidings_log::LogConfig;
-use tidings_testkit::disk::SimDisk;
+use tidings_testkit::disk::{Call, Fault, SimDisk};
 
 const SECOND: u64 = 1_000;
 
@@ -260,6 +260,23 @@ fn power_may_go_at_any_call() {
         }
     }
     assert!(calls > 20, "compaction was under way: {calls} calls");
+}
+
+#[test]
+fn a_rename_that_failed_and_was_done_all_the_same_takes_nothing_away() {
+    let (pristine, _, alive) = half_dead(5);
+    for seed in 0..30 {
+        for after in 0..4 {
+            let clock = TestClock::at(1_500_000);
+            let disk = pristine.copy(seed);
+            let mut log = open(&disk, &clock, &small());
+            disk.fail(Fault { call: Call::Rename, after, kind: std::io::ErrorKind::Other });
+            settle(&mut log);
+            assert_eq!(log.all("**"), alive, "seed {seed}, rename {after}");
+            drop(log);
+            check_alive(&disk.kill(), &clock, &alive, &format!("seed {seed}, rename {after}"));
+        }
+    }
 }
 
 #[test]
