@@ -1,22 +1,23 @@
 //! From settings to a source. Everything that can be refused is refused here, before the first request.
 
 use std::collections::hash_map::RandomState;
-use std::error::Error;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::num::NonZeroU32;
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use percent_encoding::percent_decode_str;
+use http::header::{ACCEPT, CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
 use tidings_codec::EventId;
-use url::Url;
+use tower_service::Service;
 
+use crate::connection::{Connection, basic_authorization};
+use crate::fresh::{Fresh, MakeFresh, NextAttempt};
 use crate::machine::{Machine, Policy};
-use crate::request::{self, MakeFresh, Requests};
+use crate::request::{self, Requests};
 use crate::source::{self, EventSource};
-use crate::tls::{self, Trust};
+use crate::transport::{BoxError, Transport};
 use crate::{Backoff, BuildError, RetryStatuses};
 
 /// Settings of an [`EventSource`]. Without any it behaves as a browser's.
@@ -39,13 +40,10 @@ pub struct EventSourceBuilder {
     url: String,
     method: Method,
     body: Bytes,
-    headers: HeaderMap,
-    /// The first header that cannot be sent: told by `build`, so that settings can be chained.
-    refused: Option<BuildError>,
+    connection: Connection,
     last_event_id: EventId,
     policy: Policy,
     seed: Option<u64>,
-    trust: Trust,
     make_fresh: Option<MakeFresh>,
 }
 
@@ -55,12 +53,10 @@ impl EventSourceBuilder {
             url: url.to_owned(),
             method: Method::GET,
             body: Bytes::new(),
-            headers: HeaderMap::new(),
-            refused: None,
+            connection: Connection::default(),
             last_event_id: EventId::empty(),
             policy: Policy::default(),
             seed: None,
-            trust: Trust::System,
             make_fresh: None,
         }
     }
@@ -68,23 +64,45 @@ impl EventSourceBuilder {
     /// A header to send with every request, beside any of the same name. `Authorization`,
     /// `Proxy-Authorization` and `Cookie` do not follow a redirect to another origin.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(_)) if name == request::LAST_EVENT_ID => {
-                self.refused.get_or_insert(BuildError::LastEventIdHeader);
-            }
-            (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(request::is_credential(&name));
-                self.headers.append(name, value);
-            }
-            _ => {
-                self.refused.get_or_insert_with(|| BuildError::InvalidHeader { name: name.to_owned() });
-            }
+        if name.eq_ignore_ascii_case(request::LAST_EVENT_ID.as_str()) {
+            self.connection.refuse(BuildError::LastEventIdHeader);
+        } else {
+            self.connection.header(name, value);
         }
         self
     }
 
-    /// Headers made anew for every attempt, in place of fixed ones of the same name: for tokens that expire
-    /// sooner than streams end. An error counts as a failure of the network, and is tried again.
+    /// Parts of the request made anew for every attempt, whatever that takes: headers, the URL, the body. For tokens
+    /// that expire sooner than streams end, for hosts that come and go, for bodies that say how far one has come.
+    ///
+    /// An error counts as a failure of the network: the source tells it
+    /// ([`Reconnecting`](crate::SourceEvent::Reconnecting)) and asks again after the wait; who knows better closes it.
+    /// The stall timer runs meanwhile. Redirects belong to the attempt that met them.
+    ///
+    /// ```
+    /// use tidings_client::{EventSource, Fresh};
+    ///
+    /// # async fn token() -> Result<String, std::io::Error> { Ok("t".into()) }
+    /// let source = EventSource::builder("http://127.0.0.1:4000/query")
+    ///     .method(http::Method::POST)
+    ///     .fresh(|next| async move {
+    ///         let bearer = format!("Bearer {}", token().await?);
+    ///         let body = format!(r#"{{"resume_after":{:?}}}"#, next.last_event_id.as_str());
+    ///         Ok(Fresh::new().header("authorization", &bearer).body(body))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tidings_client::BuildError>(())
+    /// ```
+    pub fn fresh<F, M>(mut self, mut make: M) -> Self
+    where
+        M: FnMut(NextAttempt) -> F + Send + 'static,
+        F: Future<Output = Result<Fresh, BoxError>> + Send + 'static,
+    {
+        self.make_fresh = Some(Box::new(move |next| Box::pin(make(next))));
+        self
+    }
+
+    /// The same where only headers are made: in place of fixed ones of the same name.
     ///
     /// ```
     /// use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -99,13 +117,15 @@ impl EventSourceBuilder {
     ///     .build()?;
     /// # Ok::<(), tidings_client::BuildError>(())
     /// ```
-    pub fn fresh_headers<F, M>(mut self, mut make: M) -> Self
+    pub fn fresh_headers<F, M>(self, mut make: M) -> Self
     where
         M: FnMut() -> F + Send + 'static,
-        F: Future<Output = Result<HeaderMap, Box<dyn Error + Send + Sync>>> + Send + 'static,
+        F: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
     {
-        self.make_fresh = Some(Box::new(move || Box::pin(make())));
-        self
+        self.fresh(move |_| {
+            let made = make();
+            async move { made.await.map(Fresh::from) }
+        })
     }
 
     /// Where to resume: counts as if a server had sent it.
@@ -187,22 +207,59 @@ impl EventSourceBuilder {
 
     /// Trusts this certificate (DER), and others given so, instead of the operating system's roots: for a
     /// server with a certificate of its own making.
+    #[cfg(feature = "hyper")]
     pub fn trust_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-        match &mut self.trust {
-            Trust::Roots(roots) => roots.push(der.into()),
-            _ => self.trust = Trust::Roots(vec![der.into()]),
-        }
+        self.connection.trust_certificate(der.into());
         self
     }
 
     /// Takes any certificate for good: whoever is on the way can read and forge everything. For trying things
     /// out only; [`trust_certificate`](Self::trust_certificate) is as easy and safe.
+    #[cfg(feature = "hyper")]
     pub fn danger_accept_invalid_certs(mut self, accept: bool) -> Self {
-        match (accept, &self.trust) {
-            (true, _) => self.trust = Trust::Anybody,
-            (false, Trust::Anybody) => self.trust = Trust::System,
-            (false, _) => {}
-        }
+        self.connection.accept_invalid_certs(accept);
+        self
+    }
+
+    /// Sends the requests with this service: a client of the caller's, with any layers of `tower`'s around it. Default:
+    /// hyper with rustls. Whom to trust is then the service's matter, and it must not follow redirects, which is
+    /// ours. Each exchange uses a clone.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use tidings_client::EventSource;
+    ///
+    /// #[derive(Clone)]
+    /// struct Canned;
+    /// impl tower_service::Service<Request<Full<Bytes>>> for Canned {
+    ///     type Response = Response<Full<Bytes>>;
+    ///     type Error = std::io::Error;
+    ///     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+    ///
+    ///     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    ///         std::task::Poll::Ready(Ok(()))
+    ///     }
+    ///
+    ///     fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+    ///         let answer = Response::builder().header("content-type", "text/event-stream");
+    ///         std::future::ready(Ok(answer.body(Full::from("data: hello\n\n")).expect("an answer")))
+    ///     }
+    /// }
+    /// let source = EventSource::builder("http://nowhere.test/").transport(Canned).build()?;
+    /// # Ok::<(), tidings_client::BuildError>(())
+    /// ```
+    pub fn transport<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.connection.set_transport(Transport::over(service));
         self
     }
 
@@ -211,43 +268,17 @@ impl EventSourceBuilder {
     /// # Errors
     /// The URL or a header cannot be used, or TLS cannot be set up.
     pub fn build(mut self) -> Result<EventSource, BuildError> {
-        if let Some(refused) = self.refused.take() {
-            return Err(refused);
-        }
+        self.connection.check()?;
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let mut machine = Machine::new(source::now(), &self.url, self.method, self.policy, seed)?;
         machine.set_last_event_id(self.last_event_id);
-        let defaults = [
-            (ACCEPT, Some(HeaderValue::from_static("text/event-stream"))),
-            (CACHE_CONTROL, Some(HeaderValue::from_static("no-cache"))),
-            (
-                USER_AGENT,
-                Some(HeaderValue::from_static(concat!("tidings-client/", env!("CARGO_PKG_VERSION")))),
-            ),
-            (AUTHORIZATION, basic_authorization(&self.url)),
-        ];
-        for (name, value) in defaults {
-            if let (false, Some(value)) = (self.headers.contains_key(&name), value) {
-                self.headers.insert(name, value);
-            }
-        }
-        let connector = tls::connector(self.trust, machine.is_tls()).map_err(BuildError::Tls)?;
-        let requests = Requests::new(self.headers, self.body, self.make_fresh);
-        Ok(EventSource::new(machine, connector, requests))
+        self.connection.default_headers([
+            (ACCEPT, HeaderValue::from_static("text/event-stream")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ]);
+        let transport = self.connection.for_streams(machine.is_tls())?;
+        let basic = basic_authorization(&self.url).map(|(_, value)| value);
+        let requests = Requests::new(self.connection.headers, basic, self.body, self.make_fresh);
+        Ok(EventSource::new(machine, transport, requests))
     }
-}
-
-/// User information in a URL is Basic authentication, as in a browser and in curl.
-pub(crate) fn basic_authorization(url: &str) -> Option<HeaderValue> {
-    let url = Url::parse(url).ok()?;
-    if url.username().is_empty() && url.password().is_none() {
-        return None;
-    }
-    let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(url.password().unwrap_or_default()));
-    let coded = base64::engine::general_purpose::STANDARD.encode(pair);
-    let mut value = HeaderValue::from_str(&format!("Basic {coded}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

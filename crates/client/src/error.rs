@@ -237,6 +237,9 @@ pub enum BuildError {
     LastEventIdHeader,
     /// TLS could not be set up: usually no root certificates are installed.
     Tls(Box<dyn Error + Send + Sync>),
+    /// Without the feature `hyper` a transport must be given:
+    /// [`EventSourceBuilder::transport`](crate::EventSourceBuilder::transport).
+    NoTransport,
 }
 
 impl fmt::Display for BuildError {
@@ -248,6 +251,7 @@ impl fmt::Display for BuildError {
                 f.write_str("Last-Event-ID is no fixed header: set the last event id of the source instead")
             }
             Self::Tls(_) => f.write_str("TLS cannot be set up"),
+            Self::NoTransport => f.write_str("without the feature `hyper` a transport must be given"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `EventSource` for Rust: opens an event stream, keeps it open, and resumes where it was.
 //!
-//! What it is: [`EventSource`], a [`Stream`](futures_core::Stream) of what happened, over tokio and hyper;
+//! What it is: [`EventSource`], a [`Stream`](futures_core::Stream) of what happened, over tokio and hyper (or any
+//! `tower` service);
 //! under it [`machine`], which decides everything and does no I/O. It behaves as the `EventSource` of WHATWG
 //! HTML 9.2 unless told otherwise, and says aloud what a browser hides: reconnects and why, ids that moved
 //! without an event, comments.
@@ -31,17 +32,24 @@
 
 mod backoff;
 mod builder;
+mod connection;
 mod error;
+mod fresh;
+mod listeners;
 pub mod machine;
 pub mod publisher;
 mod redirect;
 mod request;
 mod source;
-mod tls;
+mod transport;
 
 pub use backoff::Backoff;
 pub use builder::EventSourceBuilder;
 pub use error::{BuildError, Disconnect, NetworkError, SourceError};
+pub use fresh::{Fresh, NextAttempt};
+pub use listeners::Listeners;
 pub use machine::{ReadyState, RetryStatuses, SourceEvent};
 pub use source::EventSource;
 pub use tidings_codec::{EventId, EventName, Message};
+#[cfg(feature = "reqwest")]
+pub use transport::OverReqwest;

@@ -196,8 +196,7 @@ impl Machine {
         policy: Policy,
         seed: u64,
     ) -> Result<Self, BuildError> {
-        let target = Url::parse(url).map_err(|error| error.to_string()).and_then(Target::new);
-        let target = target.map_err(|reason| BuildError::InvalidUrl { reason })?;
+        let target = parse_target(url)?;
         Ok(Self {
             first: Hop::first(target, method),
             decoder: Decoder::with_limits(policy.limits).with_comments(policy.comments),
@@ -364,22 +363,33 @@ impl Machine {
         self.decoder.finish();
     }
 
+    /// Sends the attempt that has just begun to another URL: this one and no later one. `None` if none has begun, or
+    /// it was redirected already.
+    ///
+    /// # Errors
+    /// `url` is no absolute http or https URL. Nothing has changed then.
+    pub fn retarget(&mut self, url: &str) -> Result<Option<Attempt>, BuildError> {
+        let target = parse_target(url)?;
+        let id = self.header_id();
+        let State::Requesting { hop, .. } = &mut self.state else { return Ok(None) };
+        if hop.redirects > 0 {
+            return Ok(None);
+        }
+        *hop = Hop::first(target, hop.method.clone());
+        Ok(Some(attempt(hop, id)))
+    }
+
     fn connect(&mut self, now: Instant, hop: Hop) -> Action {
-        let id = self.decoder.last_event_id();
-        // An id with control bytes is no header value. It is kept, and not sent: the server then starts where
-        // it starts, which beats never connecting again.
-        let last_event_id =
-            (!id.is_empty()).then(|| HeaderValue::from_bytes(id.as_str().as_bytes()).ok()).flatten();
-        let attempt = Attempt {
-            redirects: hop.redirects,
-            uri: hop.target.uri().clone(),
-            method: hop.method.clone(),
-            with_body: hop.with_body,
-            with_credentials: hop.with_credentials,
-            last_event_id,
-        };
+        let attempt = attempt(&hop, self.header_id());
         self.state = State::Requesting { hop, silent_since: now };
         Action::Connect(attempt)
+    }
+
+    /// An id with control bytes is no header value. It is kept, and not sent: the server then starts where it
+    /// starts, which beats never connecting again.
+    fn header_id(&self) -> Option<HeaderValue> {
+        let id = self.decoder.last_event_id();
+        (!id.is_empty()).then(|| HeaderValue::from_bytes(id.as_str().as_bytes()).ok()).flatten()
     }
 
     /// The connection is gone, and there will be another.
@@ -430,6 +440,22 @@ impl Machine {
     fn end(&mut self, error: Option<SourceError>) -> Action {
         self.close();
         Action::Close(error)
+    }
+}
+
+fn parse_target(url: &str) -> Result<Target, BuildError> {
+    let target = Url::parse(url).map_err(|error| error.to_string()).and_then(Target::new);
+    target.map_err(|reason| BuildError::InvalidUrl { reason })
+}
+
+fn attempt(hop: &Hop, last_event_id: Option<HeaderValue>) -> Attempt {
+    Attempt {
+        redirects: hop.redirects,
+        uri: hop.target.uri().clone(),
+        method: hop.method.clone(),
+        with_body: hop.with_body,
+        with_credentials: hop.with_credentials,
+        last_event_id,
     }
 }
 

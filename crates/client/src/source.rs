@@ -1,6 +1,7 @@
-//! The driver: the machine's actions over tokio and hyper, as a stream.
+//! The driver: the machine's actions over tokio and a transport, as a stream.
 //! No task of its own and no queue: what is not polled is not read, so a slow consumer slows the server.
 
+use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,21 +10,14 @@ use std::time::Instant;
 use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
 use http_body::Body as _;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::TokioExecutor;
 use tidings_codec::EventId;
 use tokio::time::Sleep;
 
+use crate::fresh::{Fresh, Made};
 use crate::machine::{Action, Attempt, Machine, ReadyState};
 use crate::request::{Preparing, Requests};
+use crate::transport::{AnswerBody, Answering, Transport};
 use crate::{EventSourceBuilder, NetworkError, SourceError, SourceEvent};
-
-/// What hyper may buffer of an HTTP/1 answer before it is read from here.
-const TRANSPORT_BYTES_MAX: usize = 128 * 1024;
 
 /// A stream of what happens at a URL that serves events.
 ///
@@ -51,7 +45,7 @@ const TRANSPORT_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct EventSource {
     machine: Machine,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    transport: Transport,
     requests: Requests,
     wire: Wire,
     /// What was read and not yet decoded.
@@ -61,13 +55,23 @@ pub struct EventSource {
     reconnect_asked: bool,
 }
 
-#[derive(Debug)]
 enum Wire {
     Down,
-    /// The caller makes the headers of this attempt.
+    /// The caller makes his part of this attempt.
     Preparing(Preparing, Attempt),
-    Requesting(ResponseFuture),
-    Streaming(Incoming),
+    Requesting(Answering),
+    Streaming(AnswerBody),
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "Down",
+            Self::Preparing(..) => "Preparing",
+            Self::Requesting(_) => "Requesting",
+            Self::Streaming(_) => "Streaming",
+        })
+    }
 }
 
 impl EventSource {
@@ -76,19 +80,10 @@ impl EventSource {
         EventSourceBuilder::new(url)
     }
 
-    pub(crate) fn new(
-        machine: Machine,
-        connector: HttpsConnector<HttpConnector>,
-        requests: Requests,
-    ) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            // A stream's connection is never reused, and a reconnect must not meet a dead one.
-            .pool_max_idle_per_host(0)
-            .http1_max_buf_size(TRANSPORT_BYTES_MAX)
-            .build(connector);
+    pub(crate) fn new(machine: Machine, transport: Transport, requests: Requests) -> Self {
         Self {
             machine,
-            client,
+            transport,
             requests,
             wire: Wire::Down,
             chunk: Bytes::new(),
@@ -132,9 +127,9 @@ impl EventSource {
             Action::Tell(event) => Some(Ok(event)),
             Action::Connect(attempt) => {
                 self.hang_up();
-                self.wire = match self.requests.prepare(&attempt) {
+                self.wire = match self.requests.prepare(&attempt, self.machine.last_event_id()) {
                     Some(preparing) => Wire::Preparing(preparing, attempt),
-                    None => Wire::Requesting(self.client.request(self.requests.request(&attempt))),
+                    None => Wire::Requesting(self.transport.send(self.requests.request(&attempt))),
                 };
                 None
             }
@@ -153,18 +148,21 @@ impl EventSource {
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<Action>> {
         Poll::Ready(match &mut self.wire {
             Wire::Down => return Poll::Pending,
-            Wire::Preparing(preparing, attempt) => match ready!(preparing.poll(cx)) {
-                Ok(fresh) => {
-                    self.requests.set_fresh(fresh);
-                    self.wire = Wire::Requesting(self.client.request(self.requests.request(attempt)));
-                    None
+            Wire::Preparing(preparing, attempt) => {
+                let made = ready!(preparing.poll(cx));
+                let attempt = attempt.clone();
+                match self.prepared(made, attempt) {
+                    Ok(attempt) => {
+                        self.wire = Wire::Requesting(self.transport.send(self.requests.request(&attempt)));
+                        None
+                    }
+                    Err(error) => {
+                        self.wire = Wire::Down;
+                        self.machine.handle_error(now(), error)
+                    }
                 }
-                Err(error) => {
-                    self.wire = Wire::Down;
-                    self.machine.handle_error(now(), NetworkError::connecting(error))
-                }
-            },
-            Wire::Requesting(answer) => match ready!(Pin::new(answer).poll(cx)) {
+            }
+            Wire::Requesting(answer) => match ready!(answer.as_mut().poll(cx)) {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();
                     self.wire = Wire::Streaming(body);
@@ -172,11 +170,6 @@ impl EventSource {
                 }
                 Err(error) => {
                     self.wire = Wire::Down;
-                    let error = if error.is_connect() {
-                        NetworkError::connecting(error)
-                    } else {
-                        NetworkError::connected(error)
-                    };
                     self.machine.handle_error(now(), error)
                 }
             },
@@ -188,7 +181,7 @@ impl EventSource {
                 }
                 Some(Err(error)) => {
                     self.wire = Wire::Down;
-                    self.machine.handle_error(now(), NetworkError::connected(error))
+                    self.machine.handle_error(now(), error)
                 }
                 None => {
                     self.wire = Wire::Down;
@@ -196,6 +189,18 @@ impl EventSource {
                 }
             },
         })
+    }
+
+    /// The attempt with what the caller made for it.
+    fn prepared(&mut self, made: Made<Fresh>, attempt: Attempt) -> Result<Attempt, NetworkError> {
+        let fresh = made.map_err(NetworkError::connecting)?;
+        let fresh = fresh.check().map_err(NetworkError::connecting)?;
+        let attempt = match &fresh.url {
+            None => attempt,
+            Some(url) => self.machine.retarget(url).map_err(NetworkError::connecting)?.unwrap_or(attempt),
+        };
+        self.requests.set_fresh(fresh);
+        Ok(attempt)
     }
 
     /// Ready when the machine's time has come, with what it wants then.

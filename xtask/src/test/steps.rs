@@ -112,7 +112,12 @@ fn clippy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
     // What the workspace does not turn on: the codec's adapters, and the codec without the standard library.
     let codec = ["clippy", "-p", "tidings-codec", "--all-targets", "--all-features", "--", "-D", "warnings"];
     child::run(cargo(root).args(codec))?;
-    child::run(cargo(root).args(["check", "-p", "tidings-codec", "--no-default-features"]))
+    child::run(cargo(root).args(["check", "-p", "tidings-codec", "--no-default-features"]))?;
+    // The client over reqwest, and over nothing but what it is given.
+    let client =
+        ["clippy", "-p", "tidings-client", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    child::run(cargo(root).args(client))?;
+    child::run(cargo(root).args(["check", "-p", "tidings-client", "--no-default-features"]))
 }
 
 fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
@@ -125,7 +130,7 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     command.args(["test", "--workspace", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
     let mut command = cargo(root);
-    command.args(["test", "-p", "tidings-codec", "--all-features", "--no-fail-fast"]);
+    command.args(["test", "-p", "tidings-codec", "-p", "tidings-client", "--all-features", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
     some_ran(tally)
 }

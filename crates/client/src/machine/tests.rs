@@ -529,3 +529,22 @@ fn jitter_comes_from_the_seed() {
     assert_eq!(waits(1), waits(1));
     assert_ne!(waits(1), waits(2));
 }
+
+#[test]
+fn an_attempt_can_be_sent_elsewhere_before_it_was_redirected_and_only_it() {
+    let mut world = World::new(policy());
+    assert!(world.machine.retarget("http://other.test/b").unwrap().is_none(), "nothing has begun");
+    world.connects();
+    assert!(world.machine.retarget("other").is_err());
+    let attempt = world.machine.retarget("http://other.test/b").unwrap().unwrap();
+    assert_eq!((attempt.uri.to_string().as_str(), attempt.redirects), ("http://other.test/b", 0));
+    let Some(Action::Connect(hop)) = world.answered(307, &[(LOCATION, "/c")]) else { panic!("it follows") };
+    assert_eq!((hop.uri.to_string().as_str(), hop.with_credentials), ("http://other.test/c", true));
+    assert!(world.machine.retarget("http://hub.test/").unwrap().is_none(), "it was redirected");
+    world.opens();
+    assert!(world.machine.retarget("http://hub.test/").unwrap().is_none(), "it is open");
+    world.ends();
+    assert_eq!(world.connects().uri, "http://hub.test/topics/a");
+    world.machine.close();
+    assert!(world.machine.retarget("http://hub.test/").unwrap().is_none());
+}

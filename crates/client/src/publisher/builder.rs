@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
 use url::Url;
 
 use super::producer::{Listener, Notice, Numbering, Producer};
 use crate::BuildError;
-use crate::builder::basic_authorization;
-use crate::request::is_credential;
-use crate::tls::{self, Trust};
-
-/// Idle connections are closed before a hub or a proxy closes them under the next request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::connection::{Connection, basic_authorization};
+use crate::fresh::MakeHeaders;
+use crate::transport::{BoxError, Transport};
 
 /// Settings of a [`Producer`].
 ///
@@ -33,11 +31,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 #[must_use = "a builder does nothing until `build`"]
 pub struct ProducerBuilder {
     url: String,
-    headers: HeaderMap,
-    refused: Option<BuildError>,
+    connection: Connection,
+    make_headers: Option<MakeHeaders>,
     given: Option<(String, u64, u64)>,
     patience_ms: Option<u64>,
-    trust: Trust,
     notice: Option<Listener>,
 }
 
@@ -45,26 +42,43 @@ impl ProducerBuilder {
     pub(super) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
-            headers: HeaderMap::new(),
-            refused: None,
+            connection: Connection::default(),
+            make_headers: None,
             given: None,
             patience_ms: None,
-            trust: Trust::System,
             notice: None,
         }
     }
 
     /// A header to send with every request.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(mut value)) => {
-                value.set_sensitive(is_credential(&name));
-                self.headers.append(name, value);
-            }
-            _ => {
-                self.refused.get_or_insert_with(|| BuildError::InvalidHeader { name: name.to_owned() });
-            }
-        }
+        self.connection.header(name, value);
+        self
+    }
+
+    /// Headers made anew for every request and every attempt of it, in place of fixed ones of the same name: for
+    /// tokens that expire. An error counts as a failure of the network: it is told ([`Notice::Retrying`]) and tried
+    /// again.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+    /// use tidings_client::publisher::Producer;
+    ///
+    /// # async fn token() -> Result<String, std::io::Error> { Ok("t".into()) }
+    /// let producer = Producer::builder("http://127.0.0.1:4000/topics/news")
+    ///     .fresh_headers(|| async {
+    ///         let bearer = format!("Bearer {}", token().await?);
+    ///         Ok(HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(bearer)?)]))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tidings_client::BuildError>(())
+    /// ```
+    pub fn fresh_headers<F, M>(mut self, mut make: M) -> Self
+    where
+        M: FnMut() -> F + Send + 'static,
+        F: Future<Output = Result<HeaderMap, BoxError>> + Send + 'static,
+    {
+        self.make_headers = Some(Box::new(move || Box::pin(make())));
         self
     }
 
@@ -91,21 +105,31 @@ impl ProducerBuilder {
     }
 
     /// Trusts this certificate (DER), and others given so, instead of the operating system's roots.
+    #[cfg(feature = "hyper")]
     pub fn trust_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-        match &mut self.trust {
-            Trust::Roots(roots) => roots.push(der.into()),
-            _ => self.trust = Trust::Roots(vec![der.into()]),
-        }
+        self.connection.trust_certificate(der.into());
         self
     }
 
     /// Takes any certificate for good: for trying things out only.
+    #[cfg(feature = "hyper")]
     pub fn danger_accept_invalid_certs(mut self, accept: bool) -> Self {
-        match (accept, &self.trust) {
-            (true, _) => self.trust = Trust::Anybody,
-            (false, Trust::Anybody) => self.trust = Trust::System,
-            (false, _) => {}
-        }
+        self.connection.accept_invalid_certs(accept);
+        self
+    }
+
+    /// Sends the requests with this service, as in
+    /// [`EventSourceBuilder::transport`](crate::EventSourceBuilder::transport).
+    pub fn transport<S, B>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.connection.set_transport(Transport::over(service));
         self
     }
 
@@ -114,9 +138,7 @@ impl ProducerBuilder {
     /// # Errors
     /// The URL, a header or the id cannot be used, TLS cannot be set up, or the system has no randomness.
     pub fn build(mut self) -> Result<Producer, BuildError> {
-        if let Some(refused) = self.refused.take() {
-            return Err(refused);
-        }
+        self.connection.check()?;
         let invalid = |reason: String| BuildError::InvalidUrl { reason };
         let mut url = Url::parse(&self.url).map_err(|error| invalid(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -128,12 +150,7 @@ impl ProducerBuilder {
         url.set_fragment(None);
         let uri: Uri =
             url.as_str().parse().map_err(|error: http::uri::InvalidUri| invalid(error.to_string()))?;
-        let agent = HeaderValue::from_static(concat!("tidings-client/", env!("CARGO_PKG_VERSION")));
-        for (name, value) in [(USER_AGENT, Some(agent)), (AUTHORIZATION, basic)] {
-            if let (false, Some(value)) = (self.headers.contains_key(&name), value) {
-                self.headers.insert(name, value);
-            }
-        }
+        self.connection.default_headers(basic);
         let (id, epoch, seq, numbering) = match self.given {
             Some((id, epoch, seq)) => (id, epoch, seq, Numbering::Given),
             None => (random_id()?, 0, 0, Numbering::Own),
@@ -141,17 +158,13 @@ impl ProducerBuilder {
         let visible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
         let value = HeaderValue::from_str(&id).ok().filter(|_| visible);
         let id_header = value.ok_or_else(|| BuildError::InvalidHeader { name: "Producer-Id".to_owned() })?;
-        let connector = tls::connector(self.trust, url.scheme() == "https").map_err(BuildError::Tls)?;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build(connector);
+        let transport = self.connection.for_requests(url.scheme() == "https")?;
         let patience = self.patience_ms.map(Duration::from_millis);
         Ok(Producer {
-            client,
+            transport,
             uri,
-            headers: self.headers,
+            headers: self.connection.headers,
+            make_headers: self.make_headers,
             id,
             id_header,
             epoch,

@@ -9,14 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::batch::Batch;
 use super::builder::ProducerBuilder;
 use super::verdict::{Answer, Verdict, judge};
+use crate::fresh::MakeHeaders;
+use crate::transport::{Answering, BoxFuture, Transport};
 
 /// The first wait, doubled with each failure in a row.
 const WAIT_MS_FIRST: u64 = 200;
@@ -58,9 +57,10 @@ pub(super) enum Numbering {
 /// # }
 /// ```
 pub struct Producer {
-    pub(super) client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) transport: Transport,
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    pub(super) make_headers: Option<MakeHeaders>,
     pub(super) id: String,
     pub(super) id_header: HeaderValue,
     pub(super) epoch: u64,
@@ -298,29 +298,40 @@ impl Producer {
 
     /// One attempt, or what happened to the connection, as a person would say it.
     async fn post(&mut self, content_type: &'static str, body: Bytes) -> Result<Answer, String> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        let headers = request.headers_mut();
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        let late = |_| format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs());
+        let mut headers = self.headers.clone();
+        if let Some(make) = &mut self.make_headers {
+            let fresh = timeout_at(until, make()).await.map_err(late)?;
+            let fresh = fresh.map_err(|error| innermost(error.as_ref()))?;
+            fresh.keys().for_each(|name| _ = headers.remove(name));
+            fresh.iter().for_each(|(name, value)| _ = headers.append(name, value.clone()));
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert("producer-id", self.id_header.clone());
         headers.insert("producer-epoch", self.epoch.into());
         headers.insert("producer-seq", self.seq.into());
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| innermost(&error))?;
-            let (parts, body) = response.into_parts();
-            let read = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = read.map_err(|error| innermost(error.as_ref()))?.to_bytes();
-            let retry_after_s =
-                parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            let retry_after_ms = retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
-            Ok(Answer { status: parts.status, retry_after_ms, body })
-        };
-        timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs())))
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = headers;
+        let answer = whole_answer(self.transport.send(request));
+        timeout_at(until, answer).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
     }
+}
+
+/// The answer with its body, boxed: a publisher's task is `Send` only if the transport's own types stay out of it.
+fn whole_answer(answering: Answering) -> BoxFuture<Result<Answer, String>> {
+    Box::pin(async move {
+        let response = answering.await.map_err(|error| innermost(&error))?;
+        let (parts, body) = response.into_parts();
+        let read = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = read.map_err(|error| innermost(error.as_ref()))?.to_bytes();
+        let retry_after_s =
+            parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let retry_after_ms = retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
+        Ok(Answer { status: parts.status, retry_after_ms, body })
+    })
 }
 
 /// Only the innermost cause tells a person something: `Connection refused`.

@@ -1,10 +1,12 @@
 //! The driver against a server that says byte for byte what a test tells it to, over loopback.
 
+mod fresh;
 mod publishing;
 mod reconnect;
 mod requests;
 mod server;
 mod tls;
+mod transport;
 
 use std::time::Duration;
 

@@ -41,6 +41,7 @@ struct State {
     producers: HashMap<String, (u64, u64)>,
     held: Vec<String>,
     requests: Vec<String>,
+    tokens: Vec<String>,
 }
 
 impl Hub {
@@ -87,6 +88,7 @@ impl Hub {
             number("producer-seq"),
         );
         state.requests.push(format!("{epoch}/{seq}"));
+        state.tokens.extend(request.header("authorization").map(str::to_owned));
         let deed = state.deeds.pop().unwrap_or(Deed::Answer);
         match deed {
             Deed::Silence => return None,
@@ -293,6 +295,27 @@ async fn a_send_that_was_dropped_leaves_no_number_in_doubt() {
     // Under the old number it would be taken for the one that was dropped, which the hub has.
     in_time(producer.send(&batch(&["b"]))).await.unwrap();
     assert_eq!(hub.held(), ["a", "dropped", "b"]);
+}
+
+#[tokio::test]
+async fn each_attempt_has_a_token_of_its_own() {
+    let (hub, url) = Hub::start(&[Deed::LoseAnswer, Deed::Busy]).await;
+    let mut made = 0;
+    let producer = Producer::builder(&url).header("authorization", "old").fresh_headers(move || {
+        made += 1;
+        async move {
+            if made == 2 {
+                return Err("no token".into());
+            }
+            let value = format!("token {made}").parse()?;
+            Ok(http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]))
+        }
+    });
+    let mut producer = producer.build().unwrap();
+    let receipt = in_time(producer.send(&batch(&["a"]))).await.unwrap();
+    assert_eq!((receipt.retries, receipt.held), (3, 1));
+    assert_eq!(hub.held(), ["a"]);
+    assert_eq!(hub.0.lock().unwrap().tokens, ["token 1", "token 3", "token 4"]);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tidings_client::{BuildError, EventId, EventSource, ReadyState};
+use tidings_client::{BuildError, EventId, EventSource, Listeners, ReadyState, SourceEvent};
 
 use crate::server::{CHUNKED, STREAM, Server, Step, says, write};
 use crate::{source, tells};
@@ -230,4 +230,29 @@ fn what_cannot_be_sent_is_refused_before_the_first_request() {
 fn a_source_can_move_between_threads_and_needs_no_pin() {
     fn check<T: Send + Unpin + 'static>() {}
     check::<EventSource>();
+}
+
+#[tokio::test]
+async fn listeners_hear_their_type_and_one_hears_the_rest() {
+    let stream = "event: add\ndata: a\n\ndata: b\n\nevent: Add\ndata: c\n\nevent: add\ndata: d\n\n";
+    let server = Server::start(vec![says(STREAM, stream), vec![write("HTTP/1.1 204 No\r\n\r\n")]]).await;
+    let mut source = source(&server).build().expect("a source");
+    let heard = std::sync::Mutex::new(Vec::new());
+    let note = |line: String| heard.lock().expect("a list").push(line);
+    let mut listeners = Listeners::new()
+        .on("add", |_| panic!("a later listener takes its place"))
+        .on("add", |message| note(format!("add {}", message.data)))
+        .on_message(|message| note(format!("message {}", message.data)))
+        .on_other(|event| {
+            note(match event {
+                SourceEvent::Message(message) => format!("other {}", message.data),
+                SourceEvent::Open { .. } => "open".into(),
+                SourceEvent::Ended => "ended".into(),
+                _ => "lost".into(),
+            });
+        });
+    listeners.run(&mut source).await.expect("a good end");
+    drop(listeners);
+    let expected = ["open", "add a", "message b", "other c", "add d", "lost", "ended"];
+    assert_eq!(heard.into_inner().expect("a list"), expected);
 }

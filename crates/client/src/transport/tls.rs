@@ -20,8 +20,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Whom to believe.
+#[derive(Default)]
 pub(crate) enum Trust {
     /// The operating system's roots.
+    #[default]
     System,
     /// These roots and no others, in DER.
     Roots(Vec<Vec<u8>>),
@@ -30,7 +32,7 @@ pub(crate) enum Trust {
 }
 
 /// A connector for http and https. `needs_tls`: the first URL is https, so roots must be there.
-pub(crate) fn connector(
+pub(super) fn connector(
     trust: Trust,
     needs_tls: bool,
 ) -> Result<HttpsConnector<HttpConnector>, Box<dyn Error + Send + Sync>> {
