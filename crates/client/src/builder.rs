@@ -2,7 +2,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL};
@@ -14,9 +15,11 @@ use tower_service::Service;
 
 use crate::connection::{Connection, basic_authorization};
 use crate::fresh::{Fresh, MakeFresh, NextAttempt};
+use crate::keeper::Keeper;
 use crate::machine::{Machine, Policy};
 use crate::request::{self, Requests};
 use crate::source::{self, EventSource};
+use crate::store::{AnyStore, IdStore};
 use crate::transport::{BoxError, Transport};
 use crate::{Backoff, BuildError, RetryStatuses};
 
@@ -45,6 +48,9 @@ pub struct EventSourceBuilder {
     policy: Policy,
     seed: Option<u64>,
     make_fresh: Option<MakeFresh>,
+    store: Option<Arc<dyn AnyStore>>,
+    store_interval_ms: u64,
+    store_by_hand: bool,
 }
 
 impl EventSourceBuilder {
@@ -58,6 +64,9 @@ impl EventSourceBuilder {
             policy: Policy::default(),
             seed: None,
             make_fresh: None,
+            store: None,
+            store_interval_ms: 1_000,
+            store_by_hand: false,
         }
     }
 
@@ -131,6 +140,53 @@ impl EventSourceBuilder {
     /// Where to resume: counts as if a server had sent it.
     pub fn last_event_id(mut self, id: EventId) -> Self {
         self.last_event_id = id;
+        self
+    }
+
+    /// Keeps the last event id here, so that the next life of this program goes on where this one ended. What is kept
+    /// there goes before [`last_event_id`](Self::last_event_id).
+    ///
+    /// An id is saved when its event is done with: when the next one is asked for. So an event is never lost, and after
+    /// a crash those since the last save come again: with [`store_interval_ms`](Self::store_interval_ms) at 0, one at
+    /// most. Whoever must not act twice stores the id together with what he did, in one transaction, and gives it back
+    /// with [`last_event_id`](Self::last_event_id). Who passes events on before they are done with says it
+    /// [by hand](Self::store_by_hand).
+    ///
+    /// The source has no task of its own: a write goes on while the source is polled. A store that cannot be read ends the source; one that cannot be written is told
+    /// ([`NotStored`](crate::SourceEvent::NotStored)) and tried again. The end of the source is told when all before it
+    /// is kept.
+    ///
+    /// ```
+    /// use tidings_client::{EventSource, store::FileStore};
+    ///
+    /// let source = EventSource::builder("http://127.0.0.1:4000/topics/news")
+    ///     .store(FileStore::new("/var/lib/reader/news.id"))
+    ///     .build()?;
+    /// # Ok::<(), tidings_client::BuildError>(())
+    /// ```
+    pub fn store(mut self, store: impl IdStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The least time between two writes to the store, in milliseconds: what a crash may repeat at most. With 0 each id
+    /// is written as soon as the write before it is done. Default: 1,000.
+    pub fn store_interval_ms(mut self, store_interval_ms: u64) -> Self {
+        self.store_interval_ms = store_interval_ms;
+        self
+    }
+
+    /// Whether only ids that [`EventSource::done`] names are saved. Default: no.
+    pub fn store_by_hand(mut self, store_by_hand: bool) -> Self {
+        self.store_by_hand = store_by_hand;
+        self
+    }
+
+    /// Leaves out events whose own id is among the last `ids_max` that were told: for servers that begin a little early
+    /// when they resume, or deliver at least once. Takes some 50 bytes an id. Events without an id of their own are
+    /// all told. Leave this off where one id stands for several events. Default: off.
+    pub fn deduplicate(mut self, ids_max: NonZeroUsize) -> Self {
+        self.policy.deduplicate_ids_max = Some(ids_max);
         self
     }
 
@@ -279,6 +335,7 @@ impl EventSourceBuilder {
         let transport = self.connection.for_streams(machine.is_tls())?;
         let basic = basic_authorization(&self.url).map(|(_, value)| value);
         let requests = Requests::new(self.connection.headers, basic, self.body, self.make_fresh);
-        Ok(EventSource::new(machine, transport, requests))
+        let keeper = self.store.map(|store| Keeper::new(store, self.store_interval_ms, self.store_by_hand));
+        Ok(EventSource::new(machine, transport, requests, keeper))
     }
 }

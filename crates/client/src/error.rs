@@ -51,6 +51,9 @@ pub enum SourceError {
         /// What happened to the last one.
         cause: Disconnect,
     },
+    /// What an earlier life has kept could not be read: see [`IdStore::load`](crate::store::IdStore::load). Nothing was
+    /// asked of the server.
+    Store(io::Error),
     /// An event is larger than this source takes: raise
     /// [`EventSourceBuilder::event_bytes_max`](crate::EventSourceBuilder::event_bytes_max).
     EventTooLarge {
@@ -85,6 +88,7 @@ impl fmt::Display for SourceError {
             Self::Exhausted { attempts, cause } => {
                 write!(f, "{attempts} attempts in a row came to nothing; the last one: {cause}")
             }
+            Self::Store(error) => write!(f, "the last event id cannot be read: {error}"),
             Self::EventTooLarge { limit_bytes } => {
                 write!(f, "an event is larger than event_bytes_max ({limit_bytes} bytes)")
             }
@@ -96,6 +100,7 @@ impl Error for SourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Lost(cause) | Self::Exhausted { cause, .. } => cause.source(),
+            Self::Store(error) => error.source(),
             _ => None,
         }
     }

@@ -35,12 +35,14 @@ mod builder;
 mod connection;
 mod error;
 mod fresh;
+mod keeper;
 mod listeners;
 pub mod machine;
 pub mod publisher;
 mod redirect;
 mod request;
 mod source;
+pub mod store;
 mod transport;
 
 pub use backoff::Backoff;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod policy;
+mod seen;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tidings_codec::{DecodeError, Decoder, EventId, ItemRef, Message};
 use url::Url;
 
 pub use self::policy::{Policy, RetryStatuses};
+use self::seen::Seen;
 use crate::backoff::{Rng, WAIT_MS_MAX};
 use crate::redirect::{Hop, Refused, Target};
 use crate::{BuildError, Disconnect, NetworkError, SourceError};
@@ -58,6 +60,12 @@ pub enum SourceEvent {
         after_ms: u64,
         /// Why.
         cause: Disconnect,
+    },
+    /// The last id could not be kept: see [`IdStore`](crate::store::IdStore). It is tried again by itself; until that
+    /// goes well, a restart repeats more events than usual.
+    NotStored {
+        /// What the store said.
+        error: std::io::Error,
     },
     /// There will be no more, in good order: the server said so with 204, or the one stream that was asked
     /// for ended. The source is closed.
@@ -161,6 +169,10 @@ pub struct Machine {
     /// Attempts in a row that came to nothing.
     fruitless: u32,
     rng: Rng,
+    /// What was told, if what comes again shall not be.
+    seen: Option<Seen>,
+    /// How often that happened.
+    duplicates: u64,
     state: State,
 }
 
@@ -204,6 +216,8 @@ impl Machine {
             failures: 0,
             fruitless: 0,
             rng: Rng::seeded(seed),
+            seen: policy.deduplicate_ids_max.map(Seen::new),
+            duplicates: 0,
             state: State::Waiting { until: now },
             policy,
         })
@@ -214,15 +228,25 @@ impl Machine {
         self.first.target.is_tls()
     }
 
-    /// The id that the next attempt sends: that of the last event or id told, or the one it was seeded with.
+    /// The id that the next attempt sends: that of the last event or id told (or left out as a duplicate), or the one
+    /// it was seeded with.
     #[must_use]
     pub fn last_event_id(&self) -> &EventId {
         self.decoder.last_event_id()
     }
 
-    /// Seeds the last event id, as if a server had sent it.
+    /// Seeds the last event id, as if a server had sent it, and its event was told.
     pub fn set_last_event_id(&mut self, id: EventId) {
+        if let (Some(seen), false) = (&mut self.seen, id.is_empty()) {
+            seen.insert(&id);
+        }
         self.decoder.set_last_event_id(id);
+    }
+
+    /// How many events were left out because their ids had been told: see [`Policy::deduplicate_ids_max`].
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// What a page would see.
@@ -316,7 +340,18 @@ impl Machine {
                 }
             };
             let event = match item {
-                ItemRef::Event(event) => SourceEvent::Message(event.to_message()),
+                ItemRef::Event(event) => {
+                    let own_id = event.id().filter(|id| !id.is_empty());
+                    if let (Some(seen), Some(id)) = (&mut self.seen, own_id)
+                        && !seen.insert(id)
+                    {
+                        // The stream is good all the same: it resumed a little early.
+                        *good = true;
+                        self.duplicates = self.duplicates.saturating_add(1);
+                        continue;
+                    }
+                    SourceEvent::Message(event.to_message())
+                }
                 ItemRef::Id(id) => SourceEvent::Id(id.clone()),
                 ItemRef::Comment(text) => SourceEvent::Comment(text.into()),
                 ItemRef::Retry(retry_ms) => {

@@ -1,11 +1,11 @@
 //! The driver: the machine's actions over tokio and a transport, as a stream.
 //! No task of its own and no queue: what is not polled is not read, so a slow consumer slows the server.
 
-use std::fmt;
-use std::mem;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+use std::{fmt, io, mem};
 
 use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
@@ -14,6 +14,7 @@ use tidings_codec::EventId;
 use tokio::time::Sleep;
 
 use crate::fresh::{Fresh, Made};
+use crate::keeper::Keeper;
 use crate::machine::{Action, Attempt, Machine, ReadyState};
 use crate::request::{Preparing, Requests};
 use crate::transport::{AnswerBody, Answering, Transport};
@@ -53,6 +54,9 @@ pub struct EventSource {
     /// Set for some moment not later than the machine's timeout.
     timer: Option<Pin<Box<Sleep>>>,
     reconnect_asked: bool,
+    keeper: Option<Keeper>,
+    /// What is told last, when all before it is kept.
+    ending: Option<Result<SourceEvent, SourceError>>,
 }
 
 enum Wire {
@@ -80,7 +84,12 @@ impl EventSource {
         EventSourceBuilder::new(url)
     }
 
-    pub(crate) fn new(machine: Machine, transport: Transport, requests: Requests) -> Self {
+    pub(crate) fn new(
+        machine: Machine,
+        transport: Transport,
+        requests: Requests,
+        keeper: Option<Keeper>,
+    ) -> Self {
         Self {
             machine,
             transport,
@@ -89,6 +98,8 @@ impl EventSource {
             chunk: Bytes::new(),
             timer: None,
             reconnect_asked: false,
+            keeper,
+            ending: None,
         }
     }
 
@@ -104,7 +115,33 @@ impl EventSource {
         self.machine.ready_state()
     }
 
-    /// Closes the source for good. Nothing is told any more.
+    /// How many events were left out because their ids had been told: see
+    /// [`EventSourceBuilder::deduplicate`](crate::EventSourceBuilder::deduplicate).
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.machine.duplicates()
+    }
+
+    /// All up to `id` is done with: it is saved when the interval allows. For sources with
+    /// [`store_by_hand`](crate::EventSourceBuilder::store_by_hand); without a store it does nothing.
+    pub fn done(&mut self, id: &EventId) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.done(id.clone());
+        }
+    }
+
+    /// Saves the last id now, for an orderly end of the process. What was told counts as done with, unless that is
+    /// said by hand.
+    ///
+    /// # Errors
+    /// The store's own. The id is tried again with the next poll.
+    pub async fn flush_store(&mut self) -> io::Result<()> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        keeper.done_with_told();
+        poll_fn(|cx| keeper.poll_flush(cx)).await
+    }
+
+    /// Closes the source for good. Nothing is told any more, but a store that fails.
     pub fn close(&mut self) {
         self.machine.close();
         self.hang_up();
@@ -124,7 +161,16 @@ impl EventSource {
     /// Does what the machine asks for; gives what is to be told.
     fn act(&mut self, action: Action) -> Option<Result<SourceEvent, SourceError>> {
         match action {
-            Action::Tell(event) => Some(Ok(event)),
+            Action::Tell(event) => {
+                if let Some(keeper) = &mut self.keeper {
+                    match &event {
+                        SourceEvent::Message(message) => keeper.tell(&message.last_event_id),
+                        SourceEvent::Id(id) => keeper.tell(id),
+                        _ => {}
+                    }
+                }
+                Some(Ok(event))
+            }
             Action::Connect(attempt) => {
                 self.hang_up();
                 self.wire = match self.requests.prepare(&attempt, self.machine.last_event_id()) {
@@ -139,9 +185,40 @@ impl EventSource {
             }
             Action::Close(error) => {
                 self.hang_up();
-                Some(error.map_or(Ok(SourceEvent::Ended), Err))
+                self.ending = Some(error.map_or(Ok(SourceEvent::Ended), Err));
+                None
             }
         }
+    }
+
+    /// What the store does: begins where an earlier life ended, keeps what was done with. Ready with what is to be
+    /// told of it.
+    fn poll_store(&mut self, cx: &mut Context<'_>) -> Poll<Option<SourceEvent>> {
+        let Some(keeper) = &mut self.keeper else { return Poll::Ready(None) };
+        // Who closes it does not wait for what will not be used.
+        if self.machine.ready_state() != ReadyState::Closed {
+            match ready!(keeper.poll_load(cx)) {
+                Ok(None) => {}
+                Ok(Some(id)) => self.machine.set_last_event_id(id),
+                Err(error) => {
+                    self.machine.close();
+                    self.ending = Some(Err(SourceError::Store(error)));
+                }
+            }
+        }
+        keeper.done_with_told();
+        let failed = |error| Some(SourceEvent::NotStored { error });
+        if self.machine.ready_state() != ReadyState::Closed {
+            return match keeper.poll_save(cx) {
+                Poll::Ready(error) => Poll::Ready(failed(error)),
+                Poll::Pending => Poll::Ready(None),
+            };
+        }
+        // The end is not told before what came before it is kept.
+        Poll::Ready(ready!(keeper.poll_flush(cx)).err().and_then(|error| {
+            keeper.give_up();
+            failed(error)
+        }))
     }
 
     /// What the connection does next, told to the machine. Pending also if there is none.
@@ -231,8 +308,11 @@ impl Stream for EventSource {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
+            if let Some(told) = ready!(this.poll_store(cx)) {
+                return Poll::Ready(Some(Ok(told)));
+            }
             if this.machine.ready_state() == ReadyState::Closed {
-                return Poll::Ready(None);
+                return Poll::Ready(this.ending.take());
             }
             let action = if mem::take(&mut this.reconnect_asked) {
                 this.machine.reconnect_now(now())

@@ -1,6 +1,6 @@
 //! The choices a source has. Without any it is the standard's `EventSource`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use http::StatusCode;
 use tidings_codec::DecodeLimits;
@@ -77,6 +77,9 @@ pub struct Policy {
     pub comments: bool,
     /// One stream and no more: what would lead to a reconnect ends the source instead.
     pub once: bool,
+    /// An event whose own id is among so many that were told last is not told again. `None`: all are told. Takes some
+    /// 50 bytes an id.
+    pub deduplicate_ids_max: Option<NonZeroUsize>,
     /// What one event may hold.
     pub limits: DecodeLimits,
 }
@@ -96,6 +99,7 @@ impl Default for Policy {
             stall_timeout_ms: None,
             comments: false,
             once: false,
+            deduplicate_ids_max: None,
             limits: DecodeLimits::default(),
         }
     }

@@ -5,6 +5,7 @@ mod publishing;
 mod reconnect;
 mod requests;
 mod server;
+mod store;
 mod tls;
 mod transport;
 
