@@ -54,6 +54,8 @@ const HOUSE: &[Room] = &[
     Room { name: TESTKIT, below: &["tidings-log"], dev: &[] },
     // A judge shares no code with what it judges.
     Room { name: HISTORY, below: &[], dev: &[] },
+    // The client as an outside harness sees it.
+    Room { name: "client-service", below: &["tidings-client"], dev: &[] },
     Room { name: "tidings-fuzz", below: &["tidings-client", "tidings-codec"], dev: &[] },
     Room { name: "xtask", below: &[], dev: &[] },
 ];
