@@ -86,6 +86,11 @@ impl SimDisk {
         world.faults.power_fails_at = Some(world.faults.calls + calls);
     }
 
+    /// Power goes at a call of this kind, after `after` of them, in the same way.
+    pub fn lose_power_on(&self, call: Call, after: u64) {
+        self.world().faults.power_fails_on = Some((call, after));
+    }
+
     /// Whether power is gone.
     pub fn is_dark(&self) -> bool {
         self.world().faults.is_dark

@@ -51,6 +51,10 @@ mutants! {
     KeepTornBatch,
     /// A header claims that its own bytes had been synced.
     ClaimTooMuch,
+    /// Zeros where a batch should stand are taken for the end, whatever stands behind them.
+    ZeroGapIsEnd,
+    /// Zeros at the end of a segment that takes no more records are taken for room, too.
+    RoomEverywhere,
     /// Old history is read from one place too late on.
     ReadOneLate,
     /// Old history is read from one place too early on.

@@ -138,7 +138,7 @@ fn start(
         })?;
     let Replayed { fold, mut keys, tail, reserved_through, .. } = replayed;
     let mut sealed = survey.sealed();
-    let tail = match tail {
+    let mut tail = match tail {
         Some(Last::Growing(tail)) => tail,
         last => {
             // One that takes no more records, or none: it goes on in a new one.
@@ -148,6 +148,9 @@ fn start(
             first_segment(&*disk, log_id, random()?, head, reserved_through, previous)?
         }
     };
+    if config.durability == Durability::Fsync {
+        tail.make_room(config.segment_bytes);
+    }
     keys.expire(wall_ms);
     let epochs = Arc::new(meta.epochs.clone());
     let active = Arc::clone(&tail.segment);

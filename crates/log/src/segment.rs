@@ -249,6 +249,27 @@ impl<'f> Window<'f> {
         Ok(inside(self.at, self.bytes.len()).and_then(|range| self.bytes.get(range)))
     }
 
+    /// What was read is read anew: somebody may have written there since.
+    pub(crate) fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Whether nothing but zeros stands from an offset on.
+    pub(crate) fn is_zero_from(&mut self, mut at: u64) -> io::Result<bool> {
+        let step = if is_on(Mutant::ZeroGapIsEnd) { BATCH_HEADER_BYTES } else { 64 << 10 };
+        while at < self.end {
+            let len = index(self.end - at).min(step);
+            match self.fetch(at, len)? {
+                Some(bytes) if bytes.iter().all(|byte| *byte == 0) => at += len as u64,
+                _ => return Ok(false),
+            }
+            if is_on(Mutant::ZeroGapIsEnd) {
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+
     /// The record frame at an offset: its record and where the next frame is.
     pub(crate) fn record(&mut self, salt: u64, offset: u64) -> io::Result<Option<(Record, u64)>> {
         let head = self.fetch(offset, RECORD_HEADER_BYTES)?.and_then(RecordHead::decode);
@@ -270,7 +291,7 @@ pub(crate) struct Batch {
 /// A step of the walk.
 pub(crate) enum Step {
     Batch(Batch),
-    /// The file ends where a batch does.
+    /// The file ends where a batch does, or only room for batches to come is behind it.
     End,
     /// What stands at this offset is no batch.
     Bad {
@@ -286,9 +307,16 @@ pub(crate) struct Scan<'f> {
     at: u64,
     chain: u32,
     last: Seq,
+    /// Zeros up to the end of the file are room for batches to come.
+    has_room: bool,
 }
 
 impl<'f> Scan<'f> {
+    /// The same over a segment that batches are, or were, still written to.
+    pub(crate) fn growing(file: &'f dyn DiskFile, end: u64, header: &SegmentHeader, crc: u32) -> Self {
+        Self { has_room: true, ..Self::new(file, end, header, crc) }
+    }
+
     /// From the first batch of a segment up to `end`. `crc` is the segment header's.
     pub(crate) fn new(file: &'f dyn DiskFile, end: u64, header: &SegmentHeader, crc: u32) -> Self {
         Self {
@@ -297,6 +325,7 @@ impl<'f> Scan<'f> {
             at: header.len(),
             chain: crc,
             last: header.base.prev(),
+            has_room: is_on(Mutant::RoomEverywhere),
         }
     }
 
@@ -315,11 +344,14 @@ impl<'f> Scan<'f> {
             return Ok(Step::End);
         }
         let bad = |at: u64, found: &'static str| Ok(Step::Bad { at, found });
-        let Some(bytes) = self.window.fetch(self.at, BATCH_HEADER_BYTES)? else {
-            return bad(self.at, "the file ends within a batch header");
-        };
-        let Some((header, crc)) = BatchHeader::decode(bytes) else {
-            return bad(self.at, "no batch header stands here");
+        let bytes = self.window.fetch(self.at, BATCH_HEADER_BYTES)?;
+        let is_short = bytes.is_none();
+        let Some((header, crc)) = bytes.and_then(BatchHeader::decode) else {
+            if self.has_room && self.window.is_zero_from(self.at)? {
+                return Ok(Step::End);
+            }
+            let short = "the file ends within a batch header";
+            return bad(self.at, if is_short { short } else { "no batch header stands here" });
         };
         if header.salt != self.salt || header.chain != self.chain {
             return bad(self.at, "the batch belongs to another life of this file");
@@ -360,6 +392,11 @@ impl<'f> Scan<'f> {
         }
         (self.at, self.chain, self.last) = (end, crc, header.last);
         Ok(Step::Batch(Batch { header, records }))
+    }
+
+    /// A bad place may have been written since it was read: the next step looks again.
+    pub(crate) fn look_again(&mut self) {
+        self.window.forget();
     }
 
     /// Looks behind a bad place for a whole batch header, of this segment, that says that the bytes at `bad` had

@@ -4,6 +4,8 @@
 //! start could take for proof of damage: a batch is written where the last good one ends, whatever a failed
 //! write left there, and its header claims only what a sync has returned for.
 
+mod room;
+
 use std::io;
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, file_name};
 use crate::shared::{ActiveIndex, ActiveSegment};
 use crate::wire::len32;
+
+use room::Room;
 
 /// A buffer is given back after a batch that was larger than this.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -53,6 +57,8 @@ pub(crate) struct Tail {
     end: u64,
     /// Up to where the file is known to be durable.
     synced: u64,
+    /// What is behind `end`.
+    room: Room,
     has_failed: bool,
     /// The CRC of the last header.
     chain: u32,
@@ -71,7 +77,24 @@ impl Tail {
             (inner.end, inner.last)
         };
         let (buffer, head, offsets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { segment, end, synced: end, has_failed: false, chain, last, buffer, head, offsets }
+        let room = Room::none(end);
+        Self { segment, end, synced: end, room, has_failed: false, chain, last, buffer, head, offsets }
+    }
+
+    /// From now on room is made ahead, in a segment that is followed at this length.
+    pub(crate) fn make_room(&mut self, segment_bytes: u64) {
+        self.room.allow(segment_bytes);
+    }
+
+    /// The segment takes no more records, or for long none: what is behind the last of them is cut off.
+    pub(crate) fn give_room_back(&mut self) {
+        self.room.give_back(&*self.segment.file, self.end);
+    }
+
+    /// Goes on in a segment that was made to follow this one.
+    pub(crate) fn follow(&mut self, next: Self) -> Arc<ActiveSegment> {
+        let room = self.room.next(next.end);
+        std::mem::replace(self, Self { room, ..next }).segment
     }
 
     /// Makes a new segment, durably.
@@ -166,12 +189,14 @@ impl Tail {
         }
         if let Err(error) = written {
             // What was written of it is no batch; should the cut fail, the next write goes over it.
-            _ = self.segment.file.truncate(self.end);
+            self.room.reached(self.end.saturating_add(length));
+            self.give_room_back();
             self.offsets.clear();
             return Err(Failure::of("writing", &self.place(disk), &error));
         }
         (self.chain, self.last) = (chain, last);
         self.end += length;
+        self.room.make(&*self.segment.file, self.end, length);
         Ok(())
     }
 

@@ -327,6 +327,7 @@ impl Writer {
     fn end_cleanly(&mut self) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         self.tail.sync(&*shared.disk)?;
+        self.tail.give_room_back();
         self.ask_checkpoint(None);
         self.collect_all();
         // A start removes a last segment without a batch; if that start is broken off, the next one must not

@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use tidings_hub::Seq;
 use tidings_hub::ports::{Health, Log, Outcome, Refusal};
+use tidings_log::LogConfig;
 use tidings_testkit::disk::{Call, Fault, SimDisk};
 
 fn open(disk: &SimDisk) -> Manual {
@@ -14,12 +15,13 @@ fn open(disk: &SimDisk) -> Manual {
 
 #[test]
 fn nothing_of_a_refused_batch_remains_and_the_next_write_recovers() {
+    // Beside the room that the log has made for small batches already.
     for room in 0..140 {
         let disk = SimDisk::seeded(room);
         let mut log = open(&disk);
         log.done(keyed("a", "one", "k", 0));
         disk.set_capacity(Some(disk.bytes() + room));
-        let outcomes = log.submit(vec![keyed("a", &"x".repeat(90), "k", 1), publish("b", "no")], false);
+        let outcomes = log.submit(vec![keyed("a", &"x".repeat(400), "k", 1), publish("b", "no")], false);
         assert_eq!(outcomes, [Outcome::Refused(Refusal::Full), Outcome::Skipped], "room for {room}");
         assert!(matches!(log.log.health(), Health::Full { message } if message.contains(".log")));
         assert_eq!(log.data("**"), ["one"]);
@@ -48,7 +50,8 @@ fn a_tick_finds_out_that_there_is_space_again() {
     let mut log = open(&disk);
     log.publish("a", "one");
     disk.set_capacity(Some(disk.bytes()));
-    assert!(refused(&log.one(publish("a", "no"))).is_some());
+    assert!(refused(&log.one(publish("a", &"no".repeat(300)))).is_some());
+    disk.set_capacity(Some(disk.bytes()));
     log.tick();
     assert!(matches!(log.log.health(), Health::Full { .. }), "still full");
     disk.set_capacity(None);
@@ -65,7 +68,7 @@ fn events_that_are_not_stored_still_flow_within_their_reservation() {
     let mut log = open(&disk);
     log.done(ephemeral("typing", "first"));
     disk.set_capacity(Some(disk.bytes()));
-    assert!(refused(&log.one(publish("a", "no"))).is_some());
+    assert!(refused(&log.one(publish("a", &"no".repeat(300)))).is_some());
     log.done(ephemeral("typing", "second"));
     assert_eq!(log.told.with(|told| told.records.len()), 2);
     assert!(matches!(log.log.health(), Health::Full { .. }));
@@ -94,6 +97,49 @@ fn a_new_segment_that_finds_no_space_lets_the_old_one_grow() {
 /// The rest of the story plays on the killed machine's disk.
 fn return_to(log: &mut Manual, disk: SimDisk) {
     *log = Manual::open(disk.kill(), &TestClock::at(1), config()).unwrap();
+}
+
+#[test]
+fn room_that_cannot_be_made_ahead_refuses_nobody_and_holds_no_space() {
+    for room in 0..200 {
+        let disk = SimDisk::seeded(room);
+        let mut log = open(&disk);
+        log.publish("a", "one");
+        log.done(publish("a", &"x".repeat(200)));
+        let used = disk.bytes();
+        // The next batch fits exactly, or with less behind it than a step.
+        let batch = 200;
+        disk.set_capacity(Some(used + batch + room));
+        for n in 0..20 {
+            if refused(&log.one(publish("a", &"y".repeat(60)))).is_some() {
+                assert!(n > 1, "at least what there is space for goes in");
+                assert!(room + batch < 400 || n > 2, "{n} with room for {room}");
+                break;
+            }
+        }
+        disk.set_capacity(None);
+        log.publish("a", "last");
+        log.end();
+        let name = disk.names().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+        let content = disk.content(&name).unwrap();
+        assert_eq!(batches_end(&content), content.len(), "a log that has ended has no room behind it");
+    }
+}
+
+#[test]
+fn room_is_made_once_for_many_batches_and_given_back_when_a_segment_is_full() {
+    let disk = SimDisk::seeded(1);
+    let config = LogConfig { segment_bytes: 64 << 10, ..config() };
+    let mut log = Manual::open(disk.clone(), &TestClock::at(1), config).unwrap();
+    let mut lengths = std::collections::BTreeSet::new();
+    for n in 0..600 {
+        log.publish("a", &format!("{n} {}", "x".repeat(100)));
+        lengths.insert(disk.content("00000000000000000001.log").unwrap().len());
+    }
+    assert!((4..20).contains(&lengths.len()), "{lengths:?}");
+    let sealed = disk.content("00000000000000000001.log").unwrap();
+    assert_eq!(batches_end(&sealed), sealed.len());
+    assert_eq!(log.data("a").len(), 600);
 }
 
 #[test]

@@ -62,6 +62,8 @@ caught! {
     skip_header_crc: SkipHeaderCrc,
     keep_torn_batch: KeepTornBatch,
     claim_too_much: ClaimTooMuch,
+    zero_gap_is_end: ZeroGapIsEnd,
+    room_everywhere: RoomEverywhere,
     read_one_late: ReadOneLate,
     read_one_early: ReadOneEarly,
     replay_one_less: ReplayOneLess,

@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use tidings_hub::Seq;
 use tidings_hub::ports::{Log, Op, Outcome};
+use tidings_log::tools::{self, Grade};
 use tidings_log::{LogConfig, OnDamage, OpenError};
 use tidings_testkit::disk::{Call, Fault, SimDisk};
 
@@ -46,19 +47,17 @@ fn a_bad_record_with_a_later_batch_behind_it_is_damage_and_can_be_cut() {
     let mut log = open(&disk);
     log.publish("a", "one");
     let (name, first) = last_log(&disk);
+    let end = batches_end(&first);
     log.publish("a", "two");
     log.publish("a", "three");
     let epoch = log.log.bounds().epochs.current();
     let disk = disk.kill();
     let mut content = disk.content(&name).unwrap();
-    content[first.len() + 70] ^= 1;
+    content[end + 70] ^= 1;
     disk.put(&name, &content);
     let error = Manual::open(disk.clone(), &TestClock::at(1), config()).err().unwrap();
     let OpenError::Damaged(damage) = &error else { panic!("{error:?}") };
-    assert_eq!(
-        (damage.file.as_str(), damage.offset),
-        (format!("sim:{name}").as_str(), first.len() as u64 + 64)
-    );
+    assert_eq!((damage.file.as_str(), damage.offset), (format!("sim:{name}").as_str(), end as u64 + 64));
     assert!(error.to_string().contains("had been synced"), "{error}");
 
     let cut = LogConfig { on_damage: OnDamage::Cut, ..config() };
@@ -69,6 +68,92 @@ fn a_bad_record_with_a_later_batch_behind_it_is_damage_and_can_be_cut() {
     assert_eq!(log.publish("a", "other two"), Seq(2));
     log.end();
     assert_eq!(open(&disk).data("a"), ["one", "other two"], "the next start is a plain one");
+}
+
+#[test]
+fn zeros_are_room_only_where_nothing_stands_behind_them() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    log.publish("a", "one");
+    let (name, content) = last_log(&disk);
+    let first = batches_end(&content);
+    assert!(content.len() > first + 100, "there is room");
+    log.publish("a", "two");
+    let second = batches_end(&last_log(&disk).1);
+    log.publish("a", "three");
+    let disk = disk.kill();
+    let content = disk.content(&name).unwrap();
+    let third = batches_end(&content);
+
+    // The second batch has become zeros: the third one proves that it had been there.
+    let mut hole = content.clone();
+    hole[first..second].fill(0);
+    let hurt = disk.copy(2);
+    hurt.put(&name, &hole);
+    let error = Manual::open(hurt.clone(), &TestClock::at(1), config()).err().unwrap();
+    assert!(matches!(&error, OpenError::Damaged(damage) if damage.offset == first as u64), "{error:?}");
+    assert_eq!(tools::verify(&hurt).unwrap().grade(), Some(Grade::Damage));
+    let repaired = tools::repair(&hurt, false).unwrap();
+    assert_eq!(
+        repaired.lost.iter().map(|lost| (lost.first, lost.last)).collect::<Vec<_>>(),
+        [(Seq(2), Seq(2))]
+    );
+    assert_eq!(open(&hurt).data("a"), ["one", "three"]);
+
+    // The last one has: nothing tells it from one that was never written.
+    let mut end = content.clone();
+    end[second..third].fill(0);
+    let torn = disk.copy(3);
+    torn.put(&name, &end);
+    assert_eq!(tools::verify(&torn).unwrap().grade(), None, "room is nothing to speak of");
+    let mut log = open(&torn);
+    assert_eq!(log.data("a"), ["one", "two"]);
+    assert_eq!(log.publish("a", "another three"), Seq(3));
+    log.end();
+    // Unless the log is known to have ended behind it.
+    let mut short = torn.content(&name).unwrap();
+    short[second..].fill(0);
+    torn.put(&name, &short);
+    assert!(matches!(Manual::open(torn, &TestClock::at(1), config()), Err(OpenError::Damaged(_))));
+}
+
+#[test]
+fn zeros_at_the_end_of_a_sealed_segment_are_damage() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    for n in 0..12 {
+        log.publish("a", &format!("{n} {}", "x".repeat(100)));
+    }
+    let disk = disk.kill();
+    let mut names = disk.names();
+    names.retain(|name| name.ends_with(".log"));
+    let mut content = disk.content(&names[0]).unwrap();
+    let len = content.len();
+    content[len - 150..].fill(0);
+    disk.put(&names[0], &content);
+    for name in disk.names().iter().filter(|name| name.ends_with(".ckpt") || name.ends_with(".idx")) {
+        disk.remove(name);
+    }
+    assert!(matches!(Manual::open(disk, &TestClock::at(1), config()), Err(OpenError::Damaged(_))));
+}
+
+#[test]
+fn room_behind_a_sealed_segment_is_cut_off_by_a_start() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    for n in 0..12 {
+        log.publish("a", &format!("{n} {}", "x".repeat(100)));
+    }
+    let all = log.data("a");
+    let disk = disk.kill();
+    let name = disk.names().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    let content = disk.content(&name).unwrap();
+    let mut longer = content.clone();
+    longer.resize(content.len() + 5_000, 0);
+    disk.put(&name, &longer);
+    assert_eq!(tools::verify(&disk).unwrap().grade(), None);
+    assert_eq!(open(&disk).data("a"), all);
+    assert_eq!(disk.content(&name), Some(content));
 }
 
 #[test]

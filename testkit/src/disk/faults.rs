@@ -69,6 +69,8 @@ pub enum Lie {
 pub(super) struct Faults {
     pub(super) calls: u64,
     pub(super) power_fails_at: Option<u64>,
+    /// Power goes at a call of this kind, after so many of them.
+    pub(super) power_fails_on: Option<(Call, u64)>,
     pub(super) is_dark: bool,
     met_dark_at: Option<u64>,
     pub(super) scheduled: Vec<Fault>,
@@ -80,7 +82,7 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn begin_life(&mut self) {
-        self.power_fails_at = None;
+        (self.power_fails_at, self.power_fails_on) = (None, None);
         self.is_dark = false;
         self.met_dark_at = None;
         self.scheduled.clear();
@@ -93,7 +95,12 @@ impl Faults {
         if self.is_dark {
             return Err(dark());
         }
-        if self.power_fails_at.is_some_and(|at| self.calls >= at) {
+        let mut is_met = self.power_fails_at.is_some_and(|at| self.calls >= at);
+        if let Some((_, after)) = self.power_fails_on.as_mut().filter(|(kind, _)| *kind == call) {
+            is_met |= *after == 0;
+            *after = after.saturating_sub(1);
+        }
+        if is_met {
             self.is_dark = true;
             // Half of the time the call is done in part before.
             self.met_dark_at = random.once_in(2).then_some(self.calls);

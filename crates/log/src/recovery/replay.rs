@@ -216,7 +216,7 @@ fn scan_last(disk: &dyn Disk, found: &Found, synced: u64, state: &mut State) -> 
     let doing = |doing: &'static str| Trouble::io(doing, place());
     let base = found.header.base;
     let file = disk.open(&found.name).map_err(doing("opening"))?;
-    let mut scan = Scan::new(&*file, found.len, &found.header, found.crc);
+    let mut scan = Scan::growing(&*file, found.len, &found.header, found.crc);
     let mut builder = Builder::new(base);
     let (mut last, mut proven) = (base.prev(), synced);
     loop {

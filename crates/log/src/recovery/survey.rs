@@ -86,6 +86,7 @@ impl Survey {
         let bad = survey.load_checkpoint(disk, names, log_id, window)?;
         survey.remove_leftovers(disk)?;
         survey.check_chain(disk)?;
+        survey.cut_room(disk);
         survey.check_beginning(disk, bad, was_cut)?;
         survey.remove_lost_indexes(disk, names);
         Ok(survey)
@@ -248,6 +249,20 @@ impl Survey {
             }
         }
         Ok(())
+    }
+
+    /// Behind a sealed segment's last batch there may still be room for more, if its cut was not yet durable. It
+    /// does no harm but to space.
+    fn cut_room(&self, disk: &dyn Disk) {
+        for pair in self.segments.windows(2) {
+            let [earlier, later] = pair else { continue };
+            let told = later.header.previous.as_ref().filter(|told| told.base == earlier.header.base);
+            let is_compacted = earlier.header.compacted.is_some();
+            let Some(told) = told.filter(|told| !is_compacted && told.bytes < earlier.len) else { continue };
+            if let Err(error) = disk.open(&earlier.name).and_then(|file| file.truncate(told.bytes)) {
+                tracing::debug!(file = disk.place(&earlier.name), %error, "the room behind it stays");
+            }
+        }
     }
 
     /// Where history was removed, a checkpoint has to tell what became of the topics before.

@@ -1,7 +1,7 @@
 //! Backup and restore: a consistent copy of a directory, made from its files while a hub writes to it.
 //!
 //! What makes it consistent: sealed segments never change, checkpoints and `META` are replaced as a whole, the last
-//! segment only grows. Checkpoints are copied before the segments are listed, so that no checkpoint knows of anything
+//! segment only grows and is copied up to its last batch. Checkpoints are copied before the segments are listed, so that no checkpoint knows of anything
 //! that is not in the copy. What a race leaves behind (a segment removed or compacted under the copy) the closing
 //! verification finds, and it is begun again.
 //! **Invariant:** a copy is called done only after every byte of it was read and fits; until then a file says that it
@@ -18,7 +18,9 @@ use crate::disk::{Disk, DiskFile, TMP, read_all, read_up_to};
 use crate::error::{OpenError, Trouble};
 use crate::lost::LOST;
 use crate::meta::{META, Meta};
-use crate::segment::{CHECKPOINT, INDEX, LOG, SEGMENT_HEADER_BYTES, place_of};
+use crate::segment::{
+    CHECKPOINT, INDEX, LOG, SEGMENT_HEADER_BYTES, Scan, SegmentHeader, Step, place_of, read_header,
+};
 use crate::wire::index;
 
 /// Is there while a copy is not whole.
@@ -169,9 +171,14 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
         kept.push(name.clone());
     }
     let names = list(from)?;
-    for name in names.iter().filter(|name| place_of(name, LOG).is_some()) {
-        copy_unless_there(from, to, name, copied)?;
-        kept.push(name.clone());
+    let segments: Vec<&String> = names.iter().filter(|name| place_of(name, LOG).is_some()).collect();
+    for name in &segments {
+        if segments.last() == Some(name) {
+            copy_growing(from, to, name, copied)?;
+        } else {
+            copy_unless_there(from, to, name, copied)?;
+        }
+        kept.push((*name).clone());
     }
     for name in names.iter().filter(|name| place_of(name, INDEX).is_some()) {
         match copy_unless_there(from, to, name, copied) {
@@ -222,12 +229,59 @@ fn copy_unless_there(from: &dyn Disk, to: &dyn Disk, name: &str, copied: &mut Co
     copy_file(from, to, name, copied)
 }
 
+/// Copies the segment that may be written to up to its last batch: what is behind that is room for more, and may be
+/// written while it is copied, the later part before the earlier.
+fn copy_growing(from: &dyn Disk, to: &dyn Disk, name: &str, copied: &mut Copied) -> Result<(), Trouble> {
+    let reading = || Trouble::io("reading", from.place(name));
+    let source = from.open(name).map_err(reading())?;
+    let len = source.len().map_err(reading())?;
+    let end = match read_header(from, name, &*source)? {
+        Ok((header, crc)) => end_of_batches(&*source, &header, crc, len).map_err(reading())?,
+        // The verification of the copy will tell.
+        Err(_) => len,
+    };
+    copy_up_to(from, to, name, end, copied)
+}
+
+/// Where the last batch ends. Where one is damaged, the file does.
+fn end_of_batches(file: &dyn DiskFile, header: &SegmentHeader, crc: u32, len: u64) -> io::Result<u64> {
+    let mut scan = Scan::growing(file, len, header, crc);
+    let mut bad_at = None;
+    loop {
+        match scan.next()? {
+            Step::Batch(_) => {}
+            Step::End => return Ok(scan.at()),
+            Step::Bad { .. } => {
+                let at = scan.at();
+                // It is being written now, or was torn; or what stands behind it was written while this was read.
+                if scan.proof_of_sync(at)?.is_none() {
+                    return Ok(at);
+                }
+                if bad_at.replace(at) == Some(at) {
+                    return Ok(len);
+                }
+                scan.look_again();
+            }
+        }
+    }
+}
+
 /// Copies a file to the length that it has now, durably and as a whole.
 fn copy_file(from: &dyn Disk, to: &dyn Disk, name: &str, copied: &mut Copied) -> Result<(), Trouble> {
+    copy_up_to(from, to, name, u64::MAX, copied)
+}
+
+fn copy_up_to(
+    from: &dyn Disk,
+    to: &dyn Disk,
+    name: &str,
+    end: u64,
+    copied: &mut Copied,
+) -> Result<(), Trouble> {
     let reading = || Trouble::io("reading", from.place(name));
     let writing = || Trouble::io("writing", to.place(name));
     let source = from.open(name).map_err(reading())?;
-    let len = source.len().map_err(reading())?;
+    let len = source.len().map_err(reading())?.min(end);
     let beside = format!("{name}{TMP}");
     let target = to.create(&beside).map_err(writing())?;
     let mut piece = vec![0; index(len).min(PIECE_BYTES)];

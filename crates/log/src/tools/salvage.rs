@@ -143,21 +143,36 @@ impl Walk<'_, '_> {
         if at >= self.window.end() {
             return Ok(false);
         }
-        match self.look(at)? {
-            Found::Whole { header, crc, records } if self.chain.is_none_or(|chain| chain == header.chain) => {
+        let mut found = self.look(at)?;
+        if !self.fits(&found) && self.told.sealed_bytes.is_none() && self.was_synced(at)? {
+            // A hub may write to this segment: what was read here may be older than what proves it bad.
+            self.window.forget();
+            found = self.look(at)?;
+        }
+        match found {
+            Found::Whole { header, crc, records } if self.follows(&header) => {
                 self.chain = Some(crc);
                 self.take_whole(at, header, &records);
                 Ok(true)
             }
             found => {
                 if !self.was_synced(at)? {
-                    self.done.is_torn = true;
+                    // Zeros are room for batches to come.
+                    self.done.is_torn = !self.window.is_zero_from(at)?;
                     return Ok(false);
                 }
                 self.rescue(at, found)?;
                 Ok(true)
             }
         }
+    }
+
+    fn fits(&self, found: &Found) -> bool {
+        matches!(found, Found::Whole { header, .. } if self.follows(header))
+    }
+
+    fn follows(&self, header: &BatchHeader) -> bool {
+        self.chain.is_none_or(|chain| chain == header.chain)
     }
 
     fn look(&mut self, at: u64) -> io::Result<Found> {

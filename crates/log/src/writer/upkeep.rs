@@ -117,7 +117,8 @@ impl Writer {
             compacted: None,
         };
         let next = Tail::create(disk, &header)?;
-        let old = std::mem::replace(&mut self.tail, next).segment;
+        self.tail.give_room_back();
+        let old = self.tail.follow(next);
         let sealed = Arc::new(SealedSegment::new(facts, old.salt, Some(old)));
         {
             let mut catalog = shared.catalog.write();

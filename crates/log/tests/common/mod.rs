@@ -189,6 +189,11 @@ impl Manual {
 }
 
 /// An event's data; nothing for a control record.
+/// Where the last batch of a segment's content ends, if its data does not end in zeros: behind it is room for more.
+pub fn batches_end(content: &[u8]) -> usize {
+    content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
 pub fn text(record: &Record) -> String {
     record.event().map_or_else(String::new, |event| String::from_utf8(event.data.to_vec()).unwrap())
 }

@@ -263,6 +263,14 @@ impl Model {
             .collect()
     }
 
+    /// A topic's readers find exactly what they should.
+    pub(crate) fn check_topic(&self, name: &str, found: &[Record], bounds: &Bounds) -> Checked {
+        let settled = self.excused(name);
+        let found: Vec<String> = found.iter().filter(|record| record.seq > settled).map(text).collect();
+        let expected = self.of_topic(name, bounds);
+        ensure(found == expected, || format!("{name} has {found:?} instead of {expected:?}"))
+    }
+
     /// Whoever missed an event is told a gap.
     pub(crate) fn check_gaps(&self, fold: &Fold, bounds: &Bounds) -> Checked {
         for (seq, event) in &self.events {
