@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn without_arguments_every_step_is_chosen_in_order() {
         let Ok(Choice::Steps(names)) = Choice::parse(&[]) else { panic!("no steps") };
-        assert_eq!(names, ["deps", "fmt", "tidy", "clippy", "doc", "test", "mutants", "browser", "examples"]);
+        assert_eq!(
+            names,
+            ["deps", "fmt", "tidy", "clippy", "doc", "test", "mutants", "browser", "web", "examples"]
+        );
         assert_eq!(Choice::parse(&["--list"]), Ok(Choice::List));
     }
 

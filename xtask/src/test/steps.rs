@@ -62,6 +62,16 @@ pub(super) const STEPS: &[Step] = &[
         work: Work::Run(browser),
     },
     Step {
+        name: "web",
+        about: "the JavaScript client: what is committed is what its source says, in Node and in Chromium",
+        needs: &[
+            Need { binary: "node", package: "nodejs", major_min: Some(20) },
+            Need::any("npm", "npm"),
+            Need::any("chromium", "chromium"),
+        ],
+        work: Work::Run(web),
+    },
+    Step {
         name: "examples",
         about: "the examples, and every command that the book shows, against the real binary",
         needs: &[
@@ -147,6 +157,15 @@ fn browser(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     let directory = root.join("tests/browser");
     npm_ci(&directory)?;
     node_tests(&directory, &binary, &[], tally)
+}
+
+fn web(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
+    let binary = build_tidings(root)?;
+    let directory = root.join("web/client");
+    npm_ci(&directory)?;
+    child::run(Command::new("node").args(["build.mjs", "--check"]).current_dir(&directory))?;
+    // A case that fails may leave streams open, and with them the process.
+    node_tests(&directory, &binary, &["--test-force-exit"], tally)
 }
 
 fn examples(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
