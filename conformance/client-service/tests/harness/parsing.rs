@@ -7,8 +7,11 @@ use crate::world::Service;
 /// One event: type, data, id.
 type Seen<'a> = (&'a str, &'a str, &'a str);
 
+/// A name, chunks, and what is seen.
+type Case<'a> = (&'a str, &'a [&'a [u8]], &'a [Seen<'a>]);
+
 /// Each case has its own stream; chunks arrive one by one.
-async fn check(cases: &[(&str, &[&[u8]], &[Seen<'_>])]) {
+async fn check(cases: &[Case<'_>]) {
     let service = Service::start().await;
     for (name, chunks, events) in cases {
         let (_server, mut connection, mut stream) = service.connected(json!({})).await;
@@ -18,7 +21,7 @@ async fn check(cases: &[(&str, &[&[u8]], &[Seen<'_>])]) {
         // What should come after the last one, so that one too many is seen.
         connection.send("event: end\ndata: of case\nid: end\n\n").await;
         for (event, data, id) in *events {
-            println!("{name}");
+            eprintln!("{name}");
             stream.sees(event, data, id).await;
         }
         stream.sees("end", "of case", "end").await;
