@@ -5,6 +5,7 @@
 //! **Invariant:** a check or step that could not run is a failure, never a silent skip.
 #![allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 
+mod api;
 mod bench;
 mod campaign;
 mod fuzz;
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   tidy                        the house rules: dependency picture, file heads, links, bans
+  api                         writes down the public interface of the published crates, which `tidy` compares
   test [--only STEP,STEP]     every step in order; the last line says how many tests passed
   test --list                 the steps and what each needs
   simulate --seeds N [--from K] [--threads T] [--host NAME]
@@ -52,6 +54,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
         ["torture", rest @ ..] => campaign::run(&repo::root()?, &campaign::TORTURE, rest),
         ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
+        ["api"] => api::write(&repo::root()?),
         ["fuzz", rest @ ..] => fuzz::Campaign::parse(rest)?.run(&repo::root()?),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -13,7 +13,7 @@ mod rust_text;
 use std::fmt;
 use std::path::Path;
 
-use crate::{Failure, repo};
+use crate::{Failure, api, repo};
 
 /// One broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    fn of(place: &str, what: impl Into<String>) -> Self {
+    pub(crate) fn of(place: &str, what: impl Into<String>) -> Self {
         Self { place: place.to_owned(), line: None, what: what.into() }
     }
 
@@ -56,6 +56,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let mut findings = edges::check(&packages);
     findings.extend(manifests::check(&files));
     findings.extend(docs::check(&files));
+    findings.extend(api::check(&files)?);
     for file in &files {
         findings.extend(code::check(file));
         findings.extend(paths::check(file));

@@ -55,3 +55,8 @@ pub use source::EventSource;
 pub use tidings_codec::{EventId, EventName, Message};
 #[cfg(feature = "reqwest")]
 pub use transport::OverReqwest;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

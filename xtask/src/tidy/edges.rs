@@ -50,6 +50,7 @@ const HOUSE: &[Room] = &[
     Room { name: "tidings-codec", below: &[], dev: &[] },
     // Programs to copy from: they wire what they show.
     Room { name: "tidings-examples", below: &["tidings-hub", "tidings-log"], dev: &[] },
+    Room { name: "tidings-client-examples", below: &["tidings-client", "tidings-codec"], dev: &[] },
     // It breaks what lies below the log, and knows nothing above it.
     Room { name: TESTKIT, below: &["tidings-log"], dev: &[] },
     // A judge shares no code with what it judges.
