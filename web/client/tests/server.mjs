@@ -14,6 +14,17 @@ const VECTORS = path.join(CLIENT, '..', '..', 'conformance', 'vectors');
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.html': 'text/html; charset=utf-8' };
 const PAGE = '<!doctype html><meta charset="utf-8"><title>The suite</title><link rel="icon" href="data:,">';
 
+/** Resolves when a response takes more, or will take no more. */
+function taken(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+  });
+}
+
 async function body(request) {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
@@ -55,9 +66,33 @@ export async function startServer() {
     response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') }).end(text);
   }
 
+  /** Events without end, `rate` a second, or as many as are taken; `/flowed` says how many bytes were. */
+  async function flow(url, response) {
+    const [rate, count] = ['rate', 'count'].map((name) => Number(url.searchParams.get(name) ?? Infinity));
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const began = performance.now();
+    state.flowed = 0;
+    for (let n = 0; n < count && !response.destroyed; ) {
+      const due = Math.min(count, rate === Infinity ? n + 500 : Math.floor(((performance.now() - began) * rate) / 1_000));
+      let text = '';
+      for (; n < due; n += 1) text += `id: ${n}\ndata: {"n":${n},"text":"${'x'.repeat(60)}"}\n\n`;
+      state.flowed += text.length;
+      if (text !== '' && !response.write(text)) await taken(response);
+      else await sleep(5);
+    }
+  }
+
   async function answer(request, response) {
     const url = new URL(request.url, 'http://server');
     const [, room, id] = url.pathname.split('/');
+    // For a frame without an origin, to which everything is foreign.
+    response.setHeader('access-control-allow-origin', '*');
+    if (room === 'blocked-stream') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      return response.write('data: unblocked\n\n');
+    }
+    if (room === 'flow') return flow(url, response);
+    if (room === 'flowed') return response.end(String(state.flowed));
     if (room === 's') return play(id, request, response);
     if (room === 'lossy') return lose(request, response);
     if (room === 'script') {

@@ -24,7 +24,7 @@ async function run(number, context) {
     await cases[number][1]({ ...context, throws });
     return '';
   } catch (error) {
-    return String(error.stack ?? error);
+    return `${error}\n${error.stack}`;
   }
 }
 
