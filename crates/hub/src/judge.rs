@@ -37,12 +37,14 @@ pub struct Judge {
 enum Undo {
     Topic(TopicName, Option<TopicState>),
     Key(Before),
-    Last(Seq),
 }
 
 /// A moment to go back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark(usize);
+pub struct Mark {
+    undo: usize,
+    last: Seq,
+}
 
 impl Judge {
     /// A judge who knows everything up to `last`.
@@ -145,16 +147,16 @@ impl Judge {
 
     /// The present moment.
     pub fn mark(&self) -> Mark {
-        Mark(self.undo.len())
+        Mark { undo: self.undo.len(), last: self.last }
     }
 
     /// Takes back everything since `mark`, places included: nobody has seen them.
     pub fn rollback(&mut self, mark: Mark) {
-        while self.undo.len() > mark.0 {
+        self.last = mark.last;
+        while self.undo.len() > mark.undo {
             match self.undo.pop() {
                 Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state.as_ref()),
                 Some(Undo::Key(before)) => self.keys.undo(before),
-                Some(Undo::Last(last)) => self.last = last,
                 None => break,
             }
         }
@@ -320,7 +322,6 @@ impl Judge {
         time_ms: u64,
         existed: bool,
     ) -> Verdict {
-        self.undo.push(Undo::Last(self.last));
         self.last = self.last.next();
         for (topic, state) in topics.iter_mut().zip(states) {
             self.names.share(topic);

@@ -74,6 +74,10 @@ impl TopicName {
         if text.len() > Self::BYTES_MAX {
             return Err(InvalidTopic::TooLong { bytes: text.len() });
         }
+        let is_plain = |byte: u8| (b' '..0x7f).contains(&byte) && !matches!(byte, b'*' | b'{' | b'}' | b'\\');
+        if text.bytes().all(is_plain) {
+            return Ok(());
+        }
         let forbidden = |c: char| c.is_control() || matches!(c, '*' | '{' | '}' | '\\');
         match text.char_indices().find(|(_, c)| forbidden(*c)) {
             Some((at, character)) => Err(InvalidTopic::Forbidden { character, at }),

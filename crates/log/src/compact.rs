@@ -15,7 +15,7 @@ use tidings_hub::{Record, Seq};
 
 use crate::disk::{Disk, DiskFile, TMP};
 use crate::error::Trouble;
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, Seed, encode_record};
 use crate::index::Builder;
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{
@@ -225,7 +225,7 @@ impl Out {
         if self.buffer.is_empty() {
             self.buffer.resize(BATCH_HEADER_BYTES, 0);
         }
-        encode_record(self.salt, record, &mut self.buffer);
+        encode_record(Seed::of(self.salt), record, &mut self.buffer);
         let (first, _) = self.places.unwrap_or((record.seq, record.seq));
         self.places = Some((first, record.seq));
         self.count += 1;

@@ -109,7 +109,7 @@ const COUNT: u8 = 8;
 const KEEP_LAST: u8 = 16;
 
 /// Appends a record's frame.
-pub(crate) fn encode_record(salt: u64, record: &Record, out: &mut Vec<u8>) {
+pub(crate) fn encode_record(seed: Seed, record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     out.u64(0); // length and CRC, below
     out.u8(match &record.what {
@@ -134,7 +134,7 @@ pub(crate) fn encode_record(salt: u64, record: &Record, out: &mut Vec<u8>) {
     }
     let payload = start + RECORD_HEADER_BYTES;
     let len = len32(out.len() - payload).to_le_bytes();
-    let crc = frame_crc(salt, len, out.get(payload..).unwrap_or_default()).to_le_bytes();
+    let crc = frame_crc(seed, len, out.get(payload..).unwrap_or_default()).to_le_bytes();
     if let Some(head) = out.get_mut(start..payload) {
         head.copy_from_slice(&[len[0], len[1], len[2], len[3], crc[0], crc[1], crc[2], crc[3]]);
     }
@@ -215,13 +215,22 @@ pub(crate) fn encode_lost(salt: u64, seq: Seq, bytes: usize, out: &mut Vec<u8>) 
 pub(crate) fn encode_payload(salt: u64, payload: &[u8], out: &mut Vec<u8>) {
     let len = len32(payload.len());
     out.u32(len);
-    out.u32(frame_crc(salt, len.to_le_bytes(), payload));
+    out.u32(frame_crc(Seed::of(salt), len.to_le_bytes(), payload));
     out.extend_from_slice(payload);
 }
 
-/// The CRC covers the length too, and begins with the segment's salt.
-fn frame_crc(salt: u64, len: [u8; 4], payload: &[u8]) -> u32 {
-    let seed = crc32c::crc32c(&salt.to_le_bytes());
+/// What the CRC of a segment's records begins with, so that those of another file do not pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seed(u32);
+
+impl Seed {
+    pub(crate) fn of(salt: u64) -> Self {
+        Self(crc32c::crc32c(&salt.to_le_bytes()))
+    }
+}
+
+/// The CRC covers the length too.
+fn frame_crc(Seed(seed): Seed, len: [u8; 4], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(seed, &len), payload)
 }
 
@@ -244,21 +253,26 @@ impl RecordHead {
         Some(Self { len: len.to_le_bytes(), crc, payload_bytes })
     }
 
-    /// The record, if `payload` is what was written in a segment of this salt.
-    pub(crate) fn record(&self, salt: u64, payload: &[u8]) -> Option<Record> {
-        let fits = frame_crc(salt, self.len, payload) == self.crc;
-        (fits || is_on(Mutant::SkipRecordCrc)).then(|| decode_payload(payload)).flatten()
+    /// The record, if `payload` is what was written in a segment of this seed. `known`: a name that it may well
+    /// have, which is shared then; the one it has, after.
+    pub(crate) fn record(&self, seed: Seed, payload: &[u8], known: &mut Option<TopicName>) -> Option<Record> {
+        let fits = frame_crc(seed, self.len, payload) == self.crc;
+        (fits || is_on(Mutant::SkipRecordCrc)).then(|| decode_payload(payload, known)).flatten()
     }
 }
 
-fn decode_payload(payload: &[u8]) -> Option<Record> {
+fn decode_payload(payload: &[u8], known: &mut Option<TopicName>) -> Option<Record> {
     let mut input = Input::new(payload);
     let kind = input.u8()?;
     let seq = Seq(input.u64()?);
     let time_ms = input.u64()?;
     let mut topics = Topics::new();
     for _ in 0..input.u16()? {
-        topics.push(TopicName::parse(input.text16()?).ok()?);
+        let name = input.text16()?;
+        if known.as_ref().is_none_or(|known| known.as_str() != name) {
+            *known = Some(TopicName::parse(name).ok()?);
+        }
+        topics.extend(known.clone());
     }
     let what = match kind {
         EVENT => What::Event(decode_event(input)?),

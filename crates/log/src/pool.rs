@@ -106,9 +106,9 @@ impl Drop for Pool {
 }
 
 /// How much readers of old history give way to the writer and to whoever serves the present: as `nice` counts it, so
-/// that on a core that has no time left they get a tenth of it.
+/// that on a core that has no time left they get a thirtieth of it.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 15;
 
 /// On Linux a thread has a niceness of its own. Elsewhere they compete as equals.
 fn give_way() {

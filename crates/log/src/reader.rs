@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use tidings_hub::ports::{Page, SeqRange, Want};
-use tidings_hub::{Record, Selectors, Seq, What};
+use tidings_hub::{Record, Selector, Selectors, Seq, What};
 
 use crate::disk::DiskFile;
 use crate::error::Trouble;
@@ -143,6 +143,9 @@ impl Collect<'_> {
             Want::Topics(topics) => topics,
         };
         let Some(table) = &table else { return self.walk(&source, None, from, last) };
+        if topics.covers(&Selector::everything()) {
+            return self.walk(&source, table.mark_before(from), from, last);
+        }
         let Some(rows) = self.rows(segment, table, topics)? else {
             return self.walk(&source, None, from, last);
         };
@@ -202,7 +205,7 @@ impl Collect<'_> {
             Want::Exactly(places) => return self.places(&source, places, from, last, mark),
             Want::Topics(topics) => topics,
         };
-        let is_walk = {
+        let is_walk = topics.covers(&Selector::everything()) || {
             let inner = segment.inner.read();
             let count: u64 = match topics.exact() {
                 Some(names) => names.map(|name| inner.index.totals(name.as_str()).0).sum(),

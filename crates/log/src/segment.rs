@@ -6,11 +6,11 @@
 
 use std::io;
 
-use tidings_hub::{Record, Seq};
+use tidings_hub::{Record, Seq, TopicName};
 
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Trouble;
-use crate::frame::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, RECORD_HEADER_BYTES, RecordHead};
+use crate::frame::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, RECORD_HEADER_BYTES, RecordHead, Seed};
 use crate::mutants::{Mutant, is_on};
 use crate::wire::{Input, Output, index, len32};
 
@@ -211,12 +211,16 @@ pub(crate) struct Window<'f> {
     bytes: Vec<u8>,
     at: u64,
     step: usize,
+    /// A salt, and what the CRC of its records begins with.
+    seed: Option<(u64, Seed)>,
+    /// The topic of the last record, which the next one may have too.
+    known: Option<TopicName>,
 }
 
 impl<'f> Window<'f> {
     /// A window up to `end` that reads about `step` bytes at a time.
     pub(crate) fn new(file: &'f dyn DiskFile, end: u64, step: usize) -> Self {
-        Self { file, end, bytes: Vec::new(), at: 0, step }
+        Self { file, end, bytes: Vec::new(), at: 0, step, seed: None, known: None }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -275,8 +279,14 @@ impl<'f> Window<'f> {
         let head = self.fetch(offset, RECORD_HEADER_BYTES)?.and_then(RecordHead::decode);
         let Some(head) = head else { return Ok(None) };
         let behind = offset + RECORD_HEADER_BYTES as u64;
+        let seed = match self.seed {
+            Some((known, seed)) if known == salt => seed,
+            _ => self.seed.insert((salt, Seed::of(salt))).1,
+        };
+        let mut known = self.known.take();
         let Some(payload) = self.fetch(behind, head.payload_bytes)? else { return Ok(None) };
-        let record = head.record(salt, payload);
+        let record = head.record(seed, payload, &mut known);
+        self.known = known;
         Ok(record.map(|record| (record, behind + head.payload_bytes as u64)))
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use tidings_hub::{Record, Seq};
 
 use crate::disk::{Disk, DiskFile, is_full};
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, encode_record};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, Seed, encode_record};
 use crate::index::Builder;
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Sealed, SegmentHeader, file_name};
@@ -156,9 +156,10 @@ impl Tail {
         self.offsets.clear();
         self.buffer.resize(BATCH_HEADER_BYTES, 0);
         let (mut first, mut last) = (None, self.last);
+        let seed = Seed::of(self.segment.salt);
         for record in records.iter().filter(|record| is_stored(record)) {
             self.offsets.push(self.end + self.buffer.len() as u64);
-            encode_record(self.segment.salt, record, &mut self.buffer);
+            encode_record(seed, record, &mut self.buffer);
             first.get_or_insert(record.seq);
             last = record.seq;
         }

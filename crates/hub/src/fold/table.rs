@@ -269,7 +269,7 @@ impl Table {
     fn find(&self, name: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(name);
         let shard = self.shards.get(shard_of(hash))?.as_ref()?;
-        shard.find(hash, |number| name_of(&self.chunks, *number) == name).copied()
+        shard.find(hash, |number| bytes_of(&self.chunks, *number) == name.as_bytes()).copied()
     }
 
     fn look(&self, number: u32) -> Option<Look<'_>> {
@@ -297,12 +297,14 @@ fn join(chunk: u32, at: u16) -> u32 {
 }
 
 fn name_of(chunks: &[Arc<Chunk>], number: u32) -> &str {
+    std::str::from_utf8(bytes_of(chunks, number)).unwrap_or_default()
+}
+
+/// To compare a name with: whether it is text was asked when it came.
+fn bytes_of(chunks: &[Arc<Chunk>], number: u32) -> &[u8] {
     let (chunk, at) = split(number);
-    let look = || {
-        let chunk = chunks.get(chunk)?;
-        std::str::from_utf8(chunk.name(chunk.rows.get(usize::from(at))?)).ok()
-    };
-    look().unwrap_or_default()
+    let row = |chunk: &'_ Arc<Chunk>| chunk.rows.get(usize::from(at)).copied();
+    chunks.get(chunk).and_then(|chunk| Some(chunk.name(&row(chunk)?))).unwrap_or_default()
 }
 
 fn shard_of(hash: u64) -> usize {

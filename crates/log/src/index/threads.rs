@@ -2,8 +2,7 @@
 //!
 //! **Invariant:** what a topic costs beside its entries is about 60 bytes, and nothing large is ever moved to grow.
 
-use std::hash::{BuildHasher, RandomState};
-
+use ahash::RandomState;
 use hashbrown::HashTable;
 
 use super::Entry;
@@ -133,8 +132,9 @@ impl Threads {
     }
 
     fn find(&self, hash: u64, topic: &str) -> Option<u32> {
-        let is_it =
-            |number: &u32| head(&self.heads, *number).is_some_and(|head| name_of(&self.names, head) == topic);
+        let is_it = |number: &u32| {
+            head(&self.heads, *number).is_some_and(|head| bytes_of(&self.names, head) == topic.as_bytes())
+        };
         self.shards.get(shard_of(hash))?.find(hash, is_it).copied()
     }
 
@@ -163,9 +163,14 @@ fn head_mut(heads: &mut [Vec<Head>], number: u32) -> Option<&mut Head> {
 }
 
 fn name_of<'a>(names: &'a [Vec<u8>], head: &Head) -> &'a str {
+    std::str::from_utf8(bytes_of(names, head)).unwrap_or_default()
+}
+
+/// To compare a name with: whether it is text was asked when it came.
+fn bytes_of<'a>(names: &'a [Vec<u8>], head: &Head) -> &'a [u8] {
     let (chunk, at) = (head.name.0 as usize, usize::from(head.name.1));
     let bytes = names.get(chunk).and_then(|names| names.get(at..at + usize::from(head.name_bytes)));
-    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    bytes.unwrap_or_default()
 }
 
 fn shard_of(hash: u64) -> usize {
