@@ -49,7 +49,7 @@ fn invite(server: &Server) {
         ip => ip.to_string(),
     };
     let base = format!("{scheme}://{host}:{}", address.port());
-    say(&format!("open {base}/ in a browser; {base}/hello.html and {base}/monitor.html are live"));
+    say(&format!("open {base}/ in a browser; {base}/monitor.html and {base}/connections.html are live"));
     let insecure = if scheme == "https" { "-k " } else { "" };
     say(&format!("and publish from another terminal: curl {insecure}-d 'hello' {base}/topics/news"));
 }

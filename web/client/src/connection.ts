@@ -22,7 +22,7 @@ export interface ConnectionInit extends Policy {
   readonly headers?: Fresh<HeadersInit> | undefined;
   /** Default: GET. */
   readonly method?: string | undefined;
-  /** Sent again on each reconnect; a stream must be made anew, by a function. */
+  /** Sent again on each reconnect; no stream. */
   readonly body?: Fresh<BodyInit | null> | undefined;
   /** Where to resume, as if a server had sent this id. */
   readonly lastEventId?: string | undefined;

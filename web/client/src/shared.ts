@@ -54,6 +54,8 @@ class SharedLink implements Link {
   #want: Want = { selectors: [], after: '' };
   /** This tab's own stream: as the leader, or alone. */
   #stream: Stream | undefined;
+  /** Sharing was tried and is not to be had. */
+  #isAlone = false;
   /** As the leader: what each tab wants, and how to give up the lead. */
   #wants = new Map<string, Want>();
   #resign: (() => void) | undefined;
@@ -72,14 +74,15 @@ class SharedLink implements Link {
     this.#init = init;
     this.#sink = sink;
     this.#locks = locks;
-    this.#name = ['tidings', url.origin + url.pathname, init.withCredentials ?? false, init.share ?? ''].join(' ');
+    // Tabs of another version, whose words may mean something else, do not share.
+    this.#name = ['tidings/1', url.origin + url.pathname, init.withCredentials ?? false, init.share ?? ''].join(' ');
     try {
       this.#channel = new BroadcastChannel(this.#name);
     } catch {
       this.#alone();
       return;
     }
-    this.#channel.onmessage = ({ data }: MessageEvent<Said>) => this.#hear(data);
+    this.#channel.onmessage = ({ data }: MessageEvent<Said | null>) => data && this.#hear(data);
     // Held until this tab ends, however it ends.
     const held = locks.request(this.#name + this.#tab, () => {
       this.#isAlive = true;
@@ -93,7 +96,7 @@ class SharedLink implements Link {
 
   want(selectors: readonly string[], after: string): void {
     this.#want = { selectors, after };
-    if (this.#stream && !this.#resign) this.#stream.want(selectors, after);
+    if (this.#isAlone) this.#stream?.want(selectors, after);
     else this.#ask();
   }
 
@@ -120,7 +123,11 @@ class SharedLink implements Link {
   }
 
   #say(said: Said): void {
-    this.#channel?.postMessage(said);
+    try {
+      this.#channel?.postMessage(said);
+    } catch {
+      this.#alone();
+    }
   }
 
   /** Tells the leader, whoever it is, what this tab wants. */
@@ -132,13 +139,13 @@ class SharedLink implements Link {
 
   #queue(): void {
     const { signal } = this.#closed;
-    this.#locks.request(this.#name, { signal }, () => this.#lead()).catch(() => this.#lost());
+    this.#locks.request(this.#name, { signal }, () => this.#lead()).catch((error: unknown) => this.#lost(error));
   }
 
-  /** The lead was taken from this tab, or is not to be had. */
-  #lost(): void {
-    if (this.#closed.signal.aborted) return;
-    if (!this.#resign) return this.#alone();
+  /** The lead was taken from this tab (an `AbortError`), or is not to be had. */
+  #lost(error: unknown): void {
+    if (this.#closed.signal.aborted || this.#isAlone) return;
+    if (!this.#resign || !(error instanceof DOMException && error.name === 'AbortError')) return this.#alone();
     this.#stepDown();
     this.#queue();
     this.#ask();
@@ -146,7 +153,9 @@ class SharedLink implements Link {
 
   /** Sharing is not to be had here, as in a frame without an origin: a connection of one's own. */
   #alone(): void {
-    if (this.#closed.signal.aborted || (this.#stream && !this.#resign)) return;
+    if (this.#closed.signal.aborted || this.#isAlone) return;
+    this.#isAlone = true;
+    this.#stepDown();
     this.#channel?.close();
     this.#channel = undefined;
     clearInterval(this.#look);
@@ -156,7 +165,7 @@ class SharedLink implements Link {
 
   /** Leads until this tab ends or resigns. */
   #lead(): Promise<void> {
-    if (this.#closed.signal.aborted) return Promise.resolve();
+    if (this.#closed.signal.aborted || this.#isAlone) return Promise.resolve();
     this.#stream = new Stream(this.#url, this.#init, {
       batch: (before, items) => {
         this.#say({ kind: 'batch', before, items });
@@ -172,6 +181,7 @@ class SharedLink implements Link {
     this.#wants = new Map();
     this.#state = 0;
     this.#say({ kind: 'lead' });
+    if (this.#isAlone) return led;
     this.#gather = setTimeout(() => this.#apply(), GATHER_MS);
     this.#ask();
     return led;
@@ -248,7 +258,7 @@ class SharedLink implements Link {
     }
     this.#isAsked = false;
     this.#heardMs = performance.now();
-    this.#locks.request(this.#name, { steal: true }, () => this.#lead()).catch(() => this.#lost());
+    this.#locks.request(this.#name, { steal: true }, () => this.#lead()).catch((error: unknown) => this.#lost(error));
   }
 }
 

@@ -23,6 +23,11 @@ async function listen([hub, topic, before]) {
       }
     };
   }
+  if (before === 'channel refuses') {
+    BroadcastChannel.prototype.postMessage = () => {
+      throw new TypeError('not today');
+    };
+  }
   if (before === 'locks refuse') navigator.locks.request = () => Promise.reject(new DOMException('blocked', 'SecurityError'));
   const [{ Topics }, { shared }] = await Promise.all([import('/dist/topics.js'), import('/dist/shared.js')]);
   window.log = [];
@@ -158,11 +163,11 @@ describe('one connection for all tabs', () => {
     const pages = [];
     for (let n = 0; n < 8; n += 1) pages.push(await open(`many${n}`));
     await leader(pages);
-    const metrics = await (await fetch(`${hub.admin}/metrics`)).text();
-    assert.equal(/^tidings_subscribers (\d+)/m.exec(metrics)?.[1], '1', metrics);
     for (let n = 0; n < 8; n += 1) await hub.publish(`many${n}`, String(n));
     for (const [n, page] of pages.entries()) await untilSeen(page, n, `tab ${n}`);
     for (const [n, page] of pages.entries()) assert.deepEqual(await log(page), [n], 'each what it asked for');
+    const metrics = await (await fetch(`${hub.admin}/metrics`)).text();
+    assert.equal(/^tidings_subscribers (\d+)/m.exec(metrics)?.[1], '1', metrics);
   });
 
   test('what a closed tab wanted is asked for no more', limit, async () => {
@@ -181,7 +186,7 @@ describe('one connection for all tabs', () => {
     await untilSeen(first, 1, 'the other tab');
   });
 
-  for (const missing of ['no locks', 'no channel', 'channel throws', 'locks refuse']) {
+  for (const missing of ['no locks', 'no channel', 'channel throws', 'channel refuses', 'locks refuse']) {
     test(`${missing}: each tab has a connection of its own`, limit, async () => {
       const topic = missing.replace(' ', '-');
       const pages = [await open(topic, missing), await open(topic, missing)];
@@ -240,7 +245,7 @@ describe('one connection for all tabs', () => {
     const [first, second] = [await open('misses'), await open('misses')];
     assert.equal(await leader([first, second]), 0);
     // The channel of the second tab loses messages: the hub's events go to the first one alone.
-    const name = `tidings ${hub.url}/events false `;
+    const name = `tidings/1 ${hub.url}/events false `;
     await first.evaluate((name) => {
       const { postMessage } = BroadcastChannel.prototype;
       window.mute = true;

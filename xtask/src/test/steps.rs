@@ -63,7 +63,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "web",
-        about: "the JavaScript client: what is committed is what its source says, in Node and in Chromium",
+        about: "the JavaScript client (dist is what src says), in Node and Chromium; htmx, Turbo, Datastar",
         needs: &[
             Need { binary: "node", package: "nodejs", major_min: Some(20) },
             Need::any("npm", "npm"),
@@ -165,6 +165,9 @@ fn web(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     npm_ci(&directory)?;
     child::run(Command::new("node").args(["build.mjs", "--check"]).current_dir(&directory))?;
     // A case that fails may leave streams open, and with them the process.
+    node_tests(&directory, &binary, &["--test-force-exit"], tally)?;
+    let directory = root.join("web/embeds");
+    npm_ci(&directory)?;
     node_tests(&directory, &binary, &["--test-force-exit"], tally)
 }
 

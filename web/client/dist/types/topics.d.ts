@@ -29,7 +29,7 @@ export interface SubscribeOptions {
     readonly from?: string | undefined;
     /** Events were missed that are not kept any more: fetch your state anew. */
     readonly onGap?: ((gap: Gap) => void) | undefined;
-    /** It is over: the hub refuses these topics. 401 and 403 are told as what they are. */
+    /** It is over: the hub refuses these topics, or the stream of all. 401 and 403 are told as what they are. */
     readonly onError?: ((error: SourceError) => void) | undefined;
     /** Ends the subscription. */
     readonly signal?: AbortSignal | undefined;

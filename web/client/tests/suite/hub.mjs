@@ -168,6 +168,23 @@ const topicCases = both([
     topics.close();
   }],
 
+  ['when all its topics are closed it is over, and each is told', async ({ hub, link }) => {
+    const topic = fresh();
+    const topics = new Topics(`${hub}/events`, { link, share: topic, retryMs: 50 });
+    const [events, errors] = [[], []];
+    await topics.subscribe(topic, ({ data }) => events.push(data), { onError: ({ code }) => errors.push(code) }).ready;
+    await publish(hub, topic, 'last', 'retry=50');
+    await fetch(`${hub}/topics/${topic}?closed`, { method: 'PUT' });
+    await until('the end', () => errors.length > 0, () => events);
+    equal([events, errors], [['last'], ['ended']]);
+    const next = fresh();
+    const more = topics.subscribe(next, ({ data }) => events.push(data));
+    await more.ready;
+    await publish(hub, next, 'more');
+    await until('another topic', () => events.includes('more'));
+    topics.close();
+  }],
+
   ['a listener that throws takes nothing from the others', async ({ hub, link, throws }) => {
     const topic = fresh();
     const topics = new Topics(`${hub}/events`, { link });
