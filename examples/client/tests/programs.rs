@@ -246,9 +246,9 @@ async fn proxy_passes_everything_on_and_mends_what_breaks_behind_it() {
     let mut bytes = [0; 16];
     let left = async {
         while origin.write_all(b":\n").await.is_ok() {
-            match timeout(Duration::from_millis(20), origin.read(&mut bytes)).await {
-                Ok(Ok(0) | Err(_)) => return,
-                _ => {}
+            let said = timeout(Duration::from_millis(20), origin.read(&mut bytes)).await;
+            if matches!(said, Ok(Ok(0) | Err(_))) {
+                return;
             }
         }
     };
