@@ -9,15 +9,17 @@ pub mod input;
 pub mod machine;
 #[path = "../../crates/codec/tests/wire/model.rs"]
 mod model;
+pub mod resume;
 pub mod round_trip;
 
 /// A check of any bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names that the engine's programs have.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("decode", decode::check),
     ("round_trip", round_trip::check),
     ("hostile_ids", machine::check_ids),
     ("machine", machine::check_operations),
+    ("resume", resume::check),
 ];

@@ -1,12 +1,13 @@
 //! The client's reconnect machine: header values out of hostile ids, and sequences of operations that no driver
 //! would make.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tidings_client::machine::{Action, Attempt, Machine, Policy};
-use tidings_client::{EventId, NetworkError, ReadyState};
+use tidings_client::{Backoff, EventId, NetworkError, ReadyState, RetryStatuses};
 
 use crate::input::Input;
 
@@ -42,7 +43,8 @@ pub fn check_ids(bytes: &[u8]) {
 pub fn check_operations(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut now = Instant::now();
-    let mut machine = machine(now);
+    let policy = policy(&mut input);
+    let mut machine = Machine::new(now, "http://hub.test/a", Method::GET, policy, 7).expect("a URL");
     while !input.is_empty() {
         let was = machine.ready_state();
         let due = machine.poll_timeout();
@@ -81,6 +83,12 @@ pub fn check_operations(bytes: &[u8]) {
             7 => machine.handle_end(now),
             8 => machine.handle_error(now, NetworkError::connecting("refused")),
             _ => match input.below(8) {
+                2 => {
+                    let attempt = machine.retarget(&input.text(20)).ok().flatten();
+                    assert!(attempt.is_none_or(|attempt| attempt.redirects == 0 && attempt.with_credentials));
+                    assert_eq!(machine.ready_state(), was);
+                    None
+                }
                 0 => {
                     machine.close();
                     None
@@ -112,6 +120,32 @@ pub fn check_operations(bytes: &[u8]) {
             None => {}
         }
     }
+}
+
+/// A policy with limits so small that they are met.
+fn policy(input: &mut Input<'_>) -> Policy {
+    let bits = input.byte();
+    let has = |bit: u8| bits & (1 << bit) != 0;
+    let mut policy = Policy { comments: has(0), once: has(1), ..Policy::default() };
+    if has(2) {
+        policy.retry_statuses = RetryStatuses::transient();
+    }
+    if has(3) {
+        policy.backoff = Backoff::exponential(u64::from(input.byte()) << input.below(60));
+    }
+    if has(4) {
+        policy.attempts_max = NonZeroU32::new(1 + u32::from(input.byte()));
+    }
+    if has(5) {
+        policy.stall_timeout_ms = Some(u64::from(input.byte()) << input.below(60));
+    }
+    if has(6) {
+        policy.deduplicate_ids_max = NonZeroUsize::new(1 + input.below(9));
+    }
+    if has(7) {
+        policy.limits.event_bytes_max = input.below(50);
+    }
+    policy
 }
 
 fn machine(now: Instant) -> Machine {

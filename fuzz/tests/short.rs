@@ -56,13 +56,19 @@ fn bytes(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
+/// The seed makes the input again; its beginning is for the eye.
+fn shortened(input: &[u8]) -> String {
+    let text = input.escape_ascii().to_string();
+    text.get(..400).map_or_else(|| text.clone(), |head| format!("{head}… ({} bytes)", input.len()))
+}
+
 fn run(name: &str, inputs: usize) {
     let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
     for seed in 0..inputs as u64 {
         let input = bytes(&mut Rng::seeded(seed));
         // The panic's message is the target's; this says how to have the input again.
         let outcome = std::panic::catch_unwind(|| target(&input));
-        assert!(outcome.is_ok(), "{name}: seed {seed}, input {:?}", input.escape_ascii().to_string());
+        assert!(outcome.is_ok(), "{name}: seed {seed}, input {:?}", shortened(&input));
     }
 }
 
@@ -84,4 +90,9 @@ fn hostile_ids() {
 #[test]
 fn machine() {
     run("machine", 4_000);
+}
+
+#[test]
+fn resume() {
+    run("resume", 4_000);
 }

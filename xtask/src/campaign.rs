@@ -63,14 +63,42 @@ pub(crate) fn run(root: &Path, campaign: &Campaign, words: &[&str]) -> Result<()
     _ = writeln!(record, "seconds with the build: {:.0}", began.elapsed().as_secs_f64());
     _ = writeln!(record, "end: {}", end.as_ref().err().map_or("success", |failure| failure));
     _ = write!(record, "\n{output}");
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let directory = root.join(format!("bench/runs/{}-{host}", date(seconds)));
     let numbers: Vec<String> = numbers.iter().map(|(_, number)| number.to_string()).collect();
-    let file = directory.join(format!("{}-{}.txt", campaign.name, numbers.join("-")));
+    keep(root, now, &host, &format!("{}-{}.txt", campaign.name, numbers.join("-")), &record)?;
+    end
+}
+
+/// Writes a record of a run that began then into `bench/runs`.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn keep(
+    root: &Path,
+    began: SystemTime,
+    host: &str,
+    name: &str,
+    record: &str,
+) -> Result<(), Failure> {
+    let seconds = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let directory = root.join(format!("bench/runs/{}-{host}", date(seconds)));
+    let file = directory.join(name);
     let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, record));
     written.map_err(|error| format!("the record could not be written: {error}"))?;
     println!("record: {}", file.strip_prefix(root).unwrap_or(&file).display());
-    end
+    Ok(())
+}
+
+/// What a machine may be called in the name of a folder.
+///
+/// # Errors
+/// If it is anything that could be a path, or nothing.
+pub(crate) fn host(value: &str) -> Result<String, Failure> {
+    let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if is_plain && !value.is_empty() {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("--host {value}: letters, digits and dashes, for the record's folder"))
+    }
 }
 
 /// What was asked for.
@@ -87,13 +115,7 @@ impl Chosen {
         while let Some(option) = words.next() {
             let value = words.next().ok_or_else(|| format!("{option} wants a value"))?;
             if *option == "--host" {
-                let is_plain = value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-                if !is_plain || value.is_empty() {
-                    return Err(format!(
-                        "--host {value}: letters, digits and dashes, for the record's folder"
-                    ));
-                }
-                chosen.host = (*value).to_owned();
+                chosen.host = self::host(value)?;
                 continue;
             }
             let Some((_, variable)) = campaign.options.iter().find(|(name, _)| name == option) else {
@@ -112,7 +134,7 @@ impl Chosen {
 }
 
 /// What the run ran on, as far as the system tells; never a name or a place.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model =

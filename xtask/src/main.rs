@@ -28,8 +28,8 @@ cargo xtask <command>
                               kill -9 under load, again and again; leaves a record in bench/runs
   bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
         [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run
-  fuzz [--seconds N] [--only TARGET]
-                              coverage-guided inputs for what must hold for any bytes";
+  fuzz [--seconds N] [--host NAME] [--only TARGET]
+                              coverage-guided inputs for what must hold for any bytes; leaves a record in bench/runs";
 
 /// Why a command did not succeed, in a sentence for the person at the terminal.
 type Failure = String;

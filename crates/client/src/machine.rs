@@ -169,8 +169,9 @@ pub struct Machine {
     /// Attempts in a row that came to nothing.
     fruitless: u32,
     rng: Rng,
-    /// What was told, if what comes again shall not be.
-    seen: Option<Seen>,
+    /// What was told, if what comes again shall not be, and the id of the last of it: the decoder's own may be that of
+    /// a duplicate, and a server that begins early would be asked to begin earlier each time.
+    seen: Option<(Seen, EventId)>,
     /// How often that happened.
     duplicates: u64,
     state: State,
@@ -216,7 +217,7 @@ impl Machine {
             failures: 0,
             fruitless: 0,
             rng: Rng::seeded(seed),
-            seen: policy.deduplicate_ids_max.map(Seen::new),
+            seen: policy.deduplicate_ids_max.map(|ids_max| (Seen::new(ids_max), EventId::empty())),
             duplicates: 0,
             state: State::Waiting { until: now },
             policy,
@@ -228,17 +229,19 @@ impl Machine {
         self.first.target.is_tls()
     }
 
-    /// The id that the next attempt sends: that of the last event or id told (or left out as a duplicate), or the one
-    /// it was seeded with.
+    /// The id that the next attempt sends: that of the last event or id told, or the one it was seeded with.
     #[must_use]
     pub fn last_event_id(&self) -> &EventId {
-        self.decoder.last_event_id()
+        self.seen.as_ref().map_or_else(|| self.decoder.last_event_id(), |(_, told)| told)
     }
 
     /// Seeds the last event id, as if a server had sent it, and its event was told.
     pub fn set_last_event_id(&mut self, id: EventId) {
-        if let (Some(seen), false) = (&mut self.seen, id.is_empty()) {
-            seen.insert(&id);
+        if let Some((seen, told)) = &mut self.seen {
+            if !id.is_empty() {
+                seen.insert(&id);
+            }
+            told.clone_from(&id);
         }
         self.decoder.set_last_event_id(id);
     }
@@ -342,7 +345,7 @@ impl Machine {
             let event = match item {
                 ItemRef::Event(event) => {
                     let own_id = event.id().filter(|id| !id.is_empty());
-                    if let (Some(seen), Some(id)) = (&mut self.seen, own_id)
+                    if let (Some((seen, _)), Some(id)) = (&mut self.seen, own_id)
                         && !seen.insert(id)
                     {
                         // The stream is good all the same: it resumed a little early.
@@ -365,6 +368,13 @@ impl Machine {
                 _ => continue,
             };
             *good |= !matches!(event, SourceEvent::Comment(_));
+            if let Some((_, told)) = &mut self.seen {
+                match &event {
+                    SourceEvent::Message(message) => told.clone_from(&message.last_event_id),
+                    SourceEvent::Id(id) => told.clone_from(id),
+                    _ => {}
+                }
+            }
             return Some(Action::Tell(event));
         }
     }
@@ -415,6 +425,9 @@ impl Machine {
     }
 
     fn connect(&mut self, now: Instant, hop: Hop) -> Action {
+        if let Some((_, told)) = &self.seen {
+            self.decoder.set_last_event_id(told.clone());
+        }
         let attempt = attempt(&hop, self.header_id());
         self.state = State::Requesting { hop, silent_since: now };
         Action::Connect(attempt)
@@ -423,7 +436,7 @@ impl Machine {
     /// An id with control bytes is no header value. It is kept, and not sent: the server then starts where it
     /// starts, which beats never connecting again.
     fn header_id(&self) -> Option<HeaderValue> {
-        let id = self.decoder.last_event_id();
+        let id = self.last_event_id();
         (!id.is_empty()).then(|| HeaderValue::from_bytes(id.as_str().as_bytes()).ok()).flatten()
     }
 

@@ -1,6 +1,6 @@
 //! The machine as a table: told this, it wants that. No socket, no clock.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 
@@ -547,4 +547,31 @@ fn an_attempt_can_be_sent_elsewhere_before_it_was_redirected_and_only_it() {
     assert_eq!(world.connects().uri, "http://hub.test/topics/a");
     world.machine.close();
     assert!(world.machine.retarget("http://hub.test/").unwrap().is_none());
+}
+
+#[test]
+fn a_duplicate_is_not_told_and_does_not_move_the_place_to_resume_from() {
+    let policy = Policy { deduplicate_ids_max: NonZeroUsize::new(9), ..policy() };
+    let mut world = World::new(policy);
+    world.machine.set_last_event_id(EventId::parse("0").unwrap());
+    world.connects();
+    world.opens();
+    assert_eq!(world.reads(b"id:0\ndata\n\nid:1\ndata:a\n\nid:2\ndata:b\n\n"), ["message: a", "message: b"]);
+    assert_eq!(world.reads(b"id:1\ndata:a\n\n"), [""; 0]);
+    assert_eq!((world.machine.last_event_id().as_str(), world.machine.duplicates()), ("2", 2));
+    // A server that begins early each time is not asked to begin earlier and earlier.
+    for _ in 0..3 {
+        world.ends();
+        assert_eq!(world.connects().last_event_id, Some(HeaderValue::from_static("2")));
+        world.opens();
+        assert_eq!(world.reads(b"id:1\ndata:a\n\n"), [""; 0]);
+    }
+    // What is told counts, with the id that the standard gives it.
+    assert_eq!(world.reads(b"data:c\n\n"), ["message: c"]);
+    assert_eq!(world.machine.last_event_id().as_str(), "1");
+    assert_eq!(world.reads(b"id:2\n\n"), ["id 2"]);
+    assert_eq!(world.machine.last_event_id().as_str(), "2");
+    assert_eq!(world.reads(b"id:1\ndata:cut"), [""; 0]);
+    world.ends();
+    assert_eq!(world.connects().last_event_id, Some(HeaderValue::from_static("2")));
 }

@@ -271,7 +271,7 @@ async fn what_comes_again_is_told_once_if_asked_for() {
     let reset = "message \"reset\" after \"\"";
     tells(&mut source_, &["open 200", reset, reset, lost]).await;
     assert_eq!(source_.duplicates(), 4);
-    let ids = [None, Some("2"), Some("3"), Some("2")];
+    let ids = [None, Some("2"), Some("3"), Some("3")];
     for id in ids {
         assert_eq!(server.request().await.header("last-event-id"), id);
     }
