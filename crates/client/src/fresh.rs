@@ -30,7 +30,7 @@ pub(crate) type MakeHeaders = Box<dyn FnMut() -> BoxFuture<Made<HeaderMap>> + Se
 pub struct NextAttempt {
     /// How many there were before it.
     pub before: u64,
-    /// Where it resumes: what `Last-Event-ID` will say, unless it is empty.
+    /// Where it resumes: what `Last-Event-ID` will say, unless it is empty or no header can hold it.
     pub last_event_id: EventId,
 }
 

@@ -20,6 +20,12 @@ use crate::request::{Preparing, Requests};
 use crate::transport::{AnswerBody, Answering, Transport};
 use crate::{EventSourceBuilder, NetworkError, SourceError, SourceEvent};
 
+/// After so many bytes without anything to tell a poll ends, so that a server that says nothing at length does not keep
+/// the task from whatever else it does.
+const POLL_BYTES_MAX: usize = 1 << 20;
+/// What a frame counts as beside its bytes: empty ones keep a task too.
+const FRAME_BYTES: usize = 1 << 10;
+
 /// A stream of what happens at a URL that serves events.
 ///
 /// Ends (`None`) after [`SourceEvent::Ended`], after an error, and after [`close`](Self::close); until then
@@ -307,7 +313,12 @@ impl Stream for EventSource {
     // Promise: tells in the order of the wire, and reads no further chunk before the last one is used up.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        let mut read_bytes = 0;
         loop {
+            if read_bytes >= POLL_BYTES_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(told) = ready!(this.poll_store(cx)) {
                 return Poll::Ready(Some(Ok(told)));
             }
@@ -319,7 +330,10 @@ impl Stream for EventSource {
             } else if this.chunk.is_empty() {
                 // The wire first: bytes that lay there while nobody polled are no stall.
                 match this.poll_wire(cx) {
-                    Poll::Ready(action) => action,
+                    Poll::Ready(action) => {
+                        read_bytes += FRAME_BYTES;
+                        action
+                    }
                     Poll::Pending => ready!(this.poll_timer(cx)),
                 }
             } else {
@@ -327,6 +341,7 @@ impl Stream for EventSource {
                 let action = this.machine.handle_bytes(now(), &mut input);
                 let used = this.chunk.len() - input.len();
                 this.chunk.advance(used);
+                read_bytes += used;
                 action
             };
             if let Some(told) = action.and_then(|action| this.act(action)) {

@@ -45,6 +45,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "documentation, without a warning", needs: &[], work: Work::Run(doc) },
     Step { name: "test", about: "unit, integration and doc tests", needs: TEST_NEEDS, work: Work::Run(test) },
     Step {
+        name: "package",
+        about: "the libraries that are published, built from what would be published",
+        needs: &[],
+        work: Work::Run(package),
+    },
+    Step {
         name: "mutants",
         about: "each way to be wrong that is placed in the log is caught by its simulator",
         needs: &[],
@@ -143,6 +149,11 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     command.args(["test", "-p", "tidings-codec", "-p", "tidings-client", "--all-features", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
     some_ran(tally)
+}
+
+fn package(root: &Path, _: &mut Tally) -> Result<(), Failure> {
+    let libraries = ["package", "--allow-dirty", "-p", "tidings-codec", "-p", "tidings-client"];
+    child::run(cargo(root).args(libraries))
 }
 
 fn mutants(root: &Path, tally: &mut Tally) -> Result<(), Failure> {

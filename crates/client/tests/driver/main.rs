@@ -1,6 +1,7 @@
 //! The driver against a server that says byte for byte what a test tells it to, over loopback.
 
 mod fresh;
+mod hostile;
 mod platform;
 mod publishing;
 mod reconnect;
