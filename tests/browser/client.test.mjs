@@ -6,6 +6,7 @@ import { startServer } from '../../web/client/tests/server.mjs';
 import { cases as hubCases } from '../../web/client/tests/suite/hub.mjs';
 import { cases as indexedDbCases } from '../../web/client/tests/suite/indexeddb.mjs';
 import { cases as sourceCases } from '../../web/client/tests/suite/source.mjs';
+import { cases as wakeCases } from '../../web/client/tests/suite/wake.mjs';
 import { BROWSERS } from './browser.mjs';
 import { Hub } from './hub.mjs';
 
@@ -33,7 +34,7 @@ describe('the client in Firefox', () => {
     await hub?.remove();
   }, limit);
 
-  for (const [number, [name]] of [...sourceCases, ...hubCases, ...indexedDbCases].entries()) {
+  for (const [number, [name]] of [...sourceCases, ...hubCases, ...indexedDbCases, ...wakeCases].entries()) {
     test(name, limit, async () => {
       const context = { base: server.url, hub: hub.url };
       assert.equal(await page.evaluate((number, context) => window.runCase(number, context), number, context), '');

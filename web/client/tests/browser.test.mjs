@@ -8,6 +8,7 @@ import { startServer } from './server.mjs';
 import { cases as hubCases } from './suite/hub.mjs';
 import { cases as indexedDbCases } from './suite/indexeddb.mjs';
 import { cases as sourceCases } from './suite/source.mjs';
+import { cases as wakeCases } from './suite/wake.mjs';
 
 const limit = { timeout: 90_000 };
 
@@ -43,7 +44,7 @@ for (const place of ['a page', 'a worker']) {
       server?.close();
     }, limit);
 
-    for (const [number, [name]] of [...sourceCases, ...hubCases, ...indexedDbCases].entries()) {
+    for (const [number, [name]] of [...sourceCases, ...hubCases, ...indexedDbCases, ...wakeCases].entries()) {
       test(name, limit, async () => {
         const context = { base: server.url, hub: hub.url };
         assert.equal(await page.evaluate(([number, context]) => window.runCase(number, context), [number, context]), '');

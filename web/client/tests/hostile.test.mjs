@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Hub } from '../../../tests/browser/hub.mjs';
+import { Publisher } from '../dist/publisher.js';
 import { launch } from './chromium.mjs';
 import { startServer } from './server.mjs';
 
@@ -123,6 +125,101 @@ describe('a page', () => {
     await page.waitForFunction((published) => sessionStorage.seen.length >= published.length, published);
     await sleep(200);
     assert.equal(await page.evaluate(() => sessionStorage.seen), published);
+  });
+
+  test('401 and 403 are shown as what they are, and a fresh key mends it', limit, async () => {
+    const config = fileURLToPath(new URL('../../../docs/src/examples/tidings.toml', import.meta.url));
+    const locked = await Hub.start('--config', config);
+    try {
+      const told = await page.evaluate(async (hub) => {
+        const [{ EventSource }, { Topics }] = await Promise.all([import('/dist/index.js'), import('/dist/topics.js')]);
+        const end = (url, authorization) =>
+          new Promise((resolve) => {
+            const source = new EventSource(url, { headers: authorization ? { authorization } : {} });
+            source.onopen = () => (source.close(), resolve('open'));
+            source.onerror = ({ error }) => resolve([error.status, error.problem.type.split(':').pop(), source.readyState]);
+          });
+        const desk = `${hub}/topics/desk/1`;
+        const told = {
+          missing: await end(desk),
+          unknown: await end(desk, 'Bearer no-such-key-at-all-here'),
+          denied: await end(`${hub}/topics/elsewhere`, 'Bearer reader-key-for-this-page'),
+          granted: await end(desk, 'Bearer newsroom-key-for-this-page'),
+        };
+        // One Topics: what is denied is denied to who asked, what is granted goes on.
+        let asked = 0;
+        const topics = new Topics(`${hub}/events`, {
+          headers: ({ status }) => {
+            asked += status === 401 ? 1 : 0;
+            return { authorization: asked > 0 ? 'Bearer newsroom-key-for-this-page' : 'Bearer expired-key-of-yesterday' };
+          },
+        });
+        await topics.subscribe('desk/*', () => {}).ready;
+        told.refreshed = asked;
+        told.elsewhere = await topics.subscribe('elsewhere', () => {}).ready.catch(({ status }) => status);
+        topics.close();
+        return told;
+      }, locked.url);
+      assert.deepEqual(told, {
+        missing: [401, 'unauthorized', 2],
+        unknown: [401, 'unauthorized', 2],
+        denied: [403, 'forbidden', 2],
+        granted: 'open',
+        refreshed: 1,
+        elsewhere: 403,
+      });
+    } finally {
+      await locked.remove();
+    }
+  });
+
+  test('ten thousand events a second to three tabs over one connection: all of them, once, and each tab is drawn', limit, async () => {
+    const context = await browser.newContext();
+    const pages = [];
+    for (let n = 0; n < 3; n += 1) {
+      const tab = await context.newPage();
+      pages.push(tab);
+      await tab.goto(`${server.url}/`);
+      await tab.evaluate(async (hub) => {
+        const [{ Topics }, { shared }] = await Promise.all([import('/dist/topics.js'), import('/dist/shared.js')]);
+        window.next = 0;
+        window.wrong = [];
+        await new Topics(`${hub}/events`, { link: shared }).subscribe('flood', ({ data }) => {
+          if (Number(data) !== window.next) window.wrong.push(data);
+          window.next += 1;
+        }).ready;
+        window.longestMs = 0;
+        let last = performance.now();
+        const look = () => {
+          const now = performance.now();
+          window.longestMs = Math.max(window.longestMs, now - last);
+          last = now;
+          setTimeout(look, 16);
+        };
+        look();
+      }, hub.url);
+    }
+    const publisher = new Publisher(`${hub.url}/events`, { topic: 'flood' });
+    const began = performance.now();
+    const count = 30_000;
+    for (let n = 0; n < count; ) {
+      const due = Math.min(count, (performance.now() - began) * 10);
+      for (; n < due; n += 1) {
+        await publisher.ready;
+        publisher.publish({ data: String(n) }).catch(assert.fail);
+      }
+      await sleep(5);
+    }
+    await publisher.flush();
+    const published = performance.now() - began;
+    for (const tab of pages) await tab.waitForFunction((count) => window.next >= count, count, { timeout: 60_000 });
+    const fared = await Promise.all(pages.map((tab) => tab.evaluate(() => [window.next, window.wrong.length, Math.round(window.longestMs)])));
+    console.log(`${count} events in ${Math.round(published)} ms to three tabs: [events, wrong, longest pause in ms] ${JSON.stringify(fared)}`);
+    for (const [next, wrong, longestMs] of fared) {
+      assert.deepEqual([next, wrong], [count, 0]);
+      assert.ok(longestMs < 1_000, `${longestMs}`);
+    }
+    await context.close();
   });
 
   test('with all storage blocked the page has its events', limit, async () => {

@@ -21,11 +21,14 @@ export interface EventSourceEventMap {
     message: MessageEvent<string>;
     error: SourceErrorEvent;
 }
-type Handler<T> = ((this: SourceTarget, event: T) => unknown) | null;
+type Handler<T> = ((event: T) => unknown) | null;
+type AnyHandler = Handler<any>;
 /** The interface of an EventSource, whatever is behind it. */
 export interface SourceTarget {
-    addEventListener<K extends keyof EventSourceEventMap>(type: K, listener: (this: SourceTarget, event: EventSourceEventMap[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
-    addEventListener(type: string, listener: ((this: SourceTarget, event: MessageEvent<string>) => unknown) | EventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+    addEventListener<K extends keyof EventSourceEventMap>(type: K, listener: (event: EventSourceEventMap[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
+    addEventListener(type: string, listener: ((event: MessageEvent<string>) => unknown) | EventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+    removeEventListener<K extends keyof EventSourceEventMap>(type: K, listener: (event: EventSourceEventMap[K]) => unknown, options?: boolean | EventListenerOptions): void;
+    removeEventListener(type: string, listener: ((event: MessageEvent<string>) => unknown) | EventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
 export declare abstract class SourceTarget extends EventTarget {
     #private;
@@ -45,11 +48,11 @@ export declare abstract class SourceTarget extends EventTarget {
     /** Drops the connection, or the wait for the next attempt, and connects at once. */
     abstract reconnectNow(): void;
     abstract close(): void;
-    get onopen(): Handler<Event>;
+    get onopen(): AnyHandler;
     set onopen(handler: Handler<Event>);
-    get onmessage(): Handler<MessageEvent<string>>;
+    get onmessage(): AnyHandler;
     set onmessage(handler: Handler<MessageEvent<string>>);
-    get onerror(): Handler<SourceErrorEvent>;
+    get onerror(): AnyHandler;
     set onerror(handler: Handler<SourceErrorEvent>);
 }
 /** What `EventSource` is in a browser, and more. */

@@ -3,8 +3,9 @@
 import { cases as hubCases } from './hub.mjs';
 import { cases as indexedDbCases } from './indexeddb.mjs';
 import { cases as sourceCases } from './source.mjs';
+import { cases as wakeCases } from './wake.mjs';
 
-const cases = [...sourceCases, ...hubCases, ...indexedDbCases];
+const cases = [...sourceCases, ...hubCases, ...indexedDbCases, ...wakeCases];
 
 function throws() {
   let count = 0;
