@@ -14,7 +14,8 @@ use tokio::time::{sleep, timeout};
 
 /// A callback that takes longer is lost.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A number that is left out would hold up all after it, so a connection that breaks is tried again.
+/// A number that is left out would hold up all after it, so a connection that cannot be had is tried again. One that
+/// broke is not: what it carried may have been taken, and nothing may come twice.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// One message to the harness.
@@ -86,7 +87,9 @@ impl Callbacks {
             match timeout(TIMEOUT, self.client.request(request)).await {
                 Ok(Ok(answer)) if answer.status().is_success() => return Ok(()),
                 Ok(Ok(answer)) => return Err(format!("callback {url}: {}", answer.status())),
-                Ok(Err(error)) if attempt >= ATTEMPTS_MAX => return Err(format!("callback {url}: {error}")),
+                Ok(Err(error)) if attempt >= ATTEMPTS_MAX || !error.is_connect() => {
+                    return Err(format!("callback {url}: {error}"));
+                }
                 Ok(Err(_)) => {}
                 Err(_) => return Err(format!("callback {url}: no answer within {} s", TIMEOUT.as_secs())),
             }
