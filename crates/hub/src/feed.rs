@@ -167,6 +167,21 @@ impl Feed {
         self.hub.position(self.through)
     }
 
+    /// Whether its cursor is all there is to know of it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.lasts.is_empty() && !self.conflate && self.skipped == 0 && self.reading.is_none()
+    }
+
+    /// Its filter, grant and dialect.
+    pub(crate) fn wish(&self) -> (&Arc<Filter>, &Arc<Selectors>, Dialect) {
+        (&self.filter, &self.grant, self.dialect)
+    }
+
+    /// The place up to which everything has been considered.
+    pub(crate) fn through_seq(&self) -> Seq {
+        self.through
+    }
+
     #[cfg(test)]
     pub(crate) fn scratch_bytes(&self) -> usize {
         self.scratch.capacity()

@@ -13,7 +13,7 @@ use crate::position::Position;
 use crate::record::{EventBody, Topics};
 
 /// How events are put into blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// The data as published (base64 for a binary topic).
     #[default]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ahash::RandomState;
 use smallvec::SmallVec;
 
+use crate::chunk;
 use crate::frame::{self, Dialect};
 use crate::position::{Epochs, Seq};
 use crate::record::{Record, Topics};
@@ -32,6 +33,8 @@ pub struct HotLog {
     labelled_bytes: AtomicUsize,
     events: usize,
     budget_bytes: usize,
+    /// The frame that is being made.
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -70,18 +73,26 @@ pub struct Entry {
 pub struct Hit<'a> {
     /// The entry.
     pub entry: &'a Entry,
-    native: &'a [u8],
+    wire: &'a [u8],
     labelled_bytes: &'a AtomicUsize,
 }
 
 impl<'a> Hit<'a> {
     /// The frame in a dialect; one other than the native is made at the first wish and kept.
     pub fn frame(&self, dialect: Dialect) -> &'a [u8] {
+        chunk::inner(self.wire(dialect))
+    }
+
+    /// The same as a chunk of HTTP/1.1, as it goes out to a plain connection.
+    pub fn wire(&self, dialect: Dialect) -> &'a [u8] {
         match dialect {
-            Dialect::Native => self.native,
+            Dialect::Native => self.wire,
             Dialect::Labelled => self.entry.labelled.get_or_init(|| {
-                let mut out = Vec::with_capacity(self.native.len() + 64);
-                frame::relabel(self.native, &self.entry.topics, self.entry.binary, &mut out);
+                let native = chunk::inner(self.wire);
+                let (mut frame, mut out) = (Vec::with_capacity(native.len() + 64), Vec::new());
+                frame::relabel(native, &self.entry.topics, self.entry.binary, &mut frame);
+                out.reserve_exact(chunk::wire_bytes(frame.len()));
+                chunk::write(&frame, &mut out);
                 self.labelled_bytes.fetch_add(out.len(), Ordering::Relaxed);
                 out.into()
             }),
@@ -101,6 +112,7 @@ impl HotLog {
             labelled_bytes: AtomicUsize::new(0),
             events: 0,
             budget_bytes,
+            scratch: Vec::new(),
         }
     }
 
@@ -134,7 +146,10 @@ impl HotLog {
         }
         let Some(block) = self.blocks.back_mut() else { return };
         let at = block.frames.len();
-        frame::encode(Dialect::Native, epochs.position(record.seq), &record.topics, event, &mut block.frames);
+        self.scratch.clear();
+        frame::encode(Dialect::Native, epochs.position(record.seq), &record.topics, event, &mut self.scratch);
+        chunk::write(&self.scratch, &mut block.frames);
+        self.scratch.shrink_to(SCRATCH_BYTES_MAX);
         let newest = &mut self.newest;
         let mut extra = 0;
         let mut replace = |topic: &TopicName| {
@@ -195,8 +210,8 @@ impl HotLog {
         let at = self.blocks.partition_point(|block| block.entries.last().is_some_and(|last| last.seq < seq));
         let block = self.blocks.get(at)?;
         let entry = block.entries.get(block.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?)?;
-        let native = block.frames.get(entry.at..entry.at + entry.bytes)?;
-        Some(Hit { entry, native, labelled_bytes: &self.labelled_bytes })
+        let wire = block.frames.get(entry.at..entry.at + entry.bytes)?;
+        Some(Hit { entry, wire, labelled_bytes: &self.labelled_bytes })
     }
 
     /// All events after a place, ascending.
@@ -232,6 +247,8 @@ impl HotLog {
     }
 }
 
+/// What is kept for making the next frame.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
 /// What the threads of its readers take for an event, about.
 const THREAD_BYTES: usize = 4 * size_of::<Seq>();
 /// What a topic takes in the table of the newest, about, beside its name.

@@ -13,6 +13,7 @@ use crate::feed::{Feed, FeedStart};
 use crate::filter::Filter;
 use crate::frame::Dialect;
 use crate::limits::Limits;
+use crate::live::Watch;
 use crate::ports::{
     Bounds, Clock, Health, HeldKey, HeldProducer, Log, LogError, Op, Outcome, Publish, Refusal, Submission,
 };
@@ -46,7 +47,8 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     clock: Arc<dyn Clock>,
     pub(crate) health: Mutex<Health>,
-    subscribers: AtomicUsize,
+    pub(crate) subscribers: AtomicUsize,
+    pub(crate) watches: RwLock<Vec<Arc<dyn Watch>>>,
     next_shard: AtomicUsize,
     draining: AtomicBool,
     full_tick_ms: AtomicU64,
@@ -232,6 +234,7 @@ impl Hub {
             counters: Counters::default(),
             clock,
             subscribers: AtomicUsize::new(0),
+            watches: RwLock::default(),
             next_shard: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             full_tick_ms: AtomicU64::new(0),
@@ -343,7 +346,9 @@ impl Hub {
 
     /// Counters and gauges. Looks at every subscriber once: for scraping, not for every request.
     pub fn stats(&self) -> Stats {
-        let lag_max = self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0);
+        let in_shards = self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0);
+        let carried = self.inner.watches.read().iter().map(|watch| watch.lag_max()).max().unwrap_or(0);
+        let lag_max = in_shards.max(carried);
         let gauges = {
             let visible = self.inner.visible.read();
             Stats {
@@ -396,6 +401,9 @@ impl Hub {
         for shard in &self.inner.shards {
             shard.lock().drain(over_ms);
         }
+        for watch in self.inner.watches.read().iter() {
+            watch.drain(over_ms);
+        }
     }
 
     /// Ends the log cleanly. Later publishes are refused.
@@ -404,6 +412,12 @@ impl Hub {
     }
 
     fn begin(&self, ask: Subscribe) -> Result<(Feed, Begin), SubscribeError> {
+        let begun = self.start(&ask)?;
+        Ok(self.feed(ask, begun.start))
+    }
+
+    /// Finds where a subscriber begins, and counts it.
+    pub(crate) fn start(&self, ask: &Subscribe) -> Result<Begun, SubscribeError> {
         let inner = &self.inner;
         let limits = &inner.limits;
         if inner.draining.load(Ordering::Relaxed) {
@@ -415,7 +429,7 @@ impl Hub {
         if ask.filter.events().len() > limits.event_types_max {
             return Err(SubscribeError::TooManyEventTypes { limit: limits.event_types_max });
         }
-        let start = {
+        let begun = {
             let visible = inner.visible.read();
             let span = visible.span(&ask.filter, &inner.ephemeral);
             let start = resume::start(&ask.from, &ask.filter, &ask.grant, span, limits.last_topics_max)
@@ -424,17 +438,25 @@ impl Hub {
             if nothing_to_tell && resume::is_over(&ask.filter, &visible.fold, &visible.hot, start.through) {
                 return Err(SubscribeError::Ended { at: visible.epochs.position(visible.hot.head()) });
             }
-            start
+            let lacks_nothing = nothing_to_tell && visible.has_nothing_after(&ask.filter, start.through);
+            let position = visible.epochs.position(start.through);
+            Begun { start, position, live: lacks_nothing.then(|| visible.hot.head()) }
         };
         let subscribers = inner.subscribers.fetch_add(1, Ordering::Relaxed);
         if subscribers >= limits.subscribers_max {
             inner.left();
             return Err(SubscribeError::Full { limit: limits.subscribers_max, subscribers });
         }
-        let Start { through, told, resume, gap, lasts } = start;
-        if gap.is_some() {
+        if begun.start.gap.is_some() {
             inner.counters.gap();
         }
+        Ok(begun)
+    }
+
+    /// The way through the log of a subscriber that is counted.
+    pub(crate) fn feed(&self, ask: Subscribe, start: Start) -> (Feed, Begin) {
+        let inner = &self.inner;
+        let Start { through, told, resume, gap, lasts } = start;
         // Whoever breaks off before the last of these comes back for the rest.
         let lasts_after = lasts.front().map(|first| inner.position(first.prev()));
         let shard = inner.next_shard.fetch_add(1, Ordering::Relaxed) % inner.shards.len();
@@ -447,14 +469,22 @@ impl Hub {
             told,
             lasts,
         };
-        Ok((Feed::new(Arc::clone(inner), shard, start), Begin { resume, gap, lasts_after }))
+        (Feed::new(Arc::clone(inner), shard, start), Begin { resume, gap, lasts_after })
     }
 }
 
-struct Begin {
-    resume: crate::resume::Resume,
-    gap: Option<crate::resume::Gap>,
-    lasts_after: Option<Position>,
+/// A beginning that was found.
+pub(crate) struct Begun {
+    pub(crate) start: Start,
+    pub(crate) position: Position,
+    /// The head, if nothing up to there is lacking.
+    pub(crate) live: Option<Seq>,
+}
+
+pub(crate) struct Begin {
+    pub(crate) resume: crate::resume::Resume,
+    pub(crate) gap: Option<crate::resume::Gap>,
+    pub(crate) lasts_after: Option<Position>,
 }
 
 impl Inner {

@@ -14,6 +14,7 @@ mod ephemeral;
 mod feed;
 mod visible;
 
+pub mod chunk;
 pub mod clock;
 pub mod filter;
 pub mod fold;
@@ -25,6 +26,7 @@ pub mod interest;
 pub mod judge;
 pub mod keys;
 pub mod limits;
+pub mod live;
 pub mod ports;
 pub mod position;
 pub mod reader;

@@ -14,7 +14,7 @@ use crate::position::{Position, Seq};
 use crate::resume::{Gap, Resume};
 
 /// How a block that only moves the reader's cursor is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CursorBlock {
     /// `id: X` and a blank line: dispatches nothing and commits the id, as the standard says (Chromium, WebKit).
     #[default]
@@ -88,6 +88,30 @@ impl Subscription {
             None => frame::cursor_block(begin, cursor_block == CursorBlock::Event, &mut own),
         }
         Self { feed, resume, begin, cursor_block, own, partial: None, chunk_bytes, state: State::Open }
+    }
+
+    /// One that goes on where somebody else stopped: it has no beginning to tell. `partial` is the frame of which a
+    /// part went out, and how much of it.
+    pub(crate) fn going_on(
+        feed: Feed,
+        begin: Position,
+        cursor_block: CursorBlock,
+        partial: Option<(Seq, usize)>,
+    ) -> Self {
+        let chunk_bytes = feed.hub().limits.chunk_bytes.max(1);
+        let (resume, own, state) = (Resume::Exact, Vec::new(), State::Open);
+        Self { feed, resume, begin, cursor_block, own, partial, chunk_bytes, state }
+    }
+
+    /// Where its feed stands, if it has nothing left to say that only it knows.
+    pub(crate) fn quiet_feed(&self) -> Option<&Feed> {
+        let quiet = self.state == State::Open && self.own.is_empty() && self.partial.is_none();
+        (quiet && self.feed.is_plain()).then_some(&self.feed)
+    }
+
+    /// How its cursor blocks are written.
+    pub(crate) fn cursor_kind(&self) -> CursorBlock {
+        self.cursor_block
     }
 
     #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::hot::HotLog;
 use crate::hub::Inner;
 use crate::ports::{Batch, Bounds, Health, SeqRange, Sink, Snapshot};
 use crate::position::{Epochs, Seq};
-use crate::record::What;
+use crate::record::{Control, What};
 use crate::resume::Span;
 use crate::selector::Selectors;
 use crate::topic::TopicName;
@@ -47,6 +47,20 @@ impl Visible {
             lost: &self.lost,
             ephemeral_lost: self.ephemeral.lost_through(filter.selectors(), patterns),
         }
+    }
+
+    /// Whether surely nothing that a filter wants came after a place, which is cheap to know only of named topics.
+    pub(crate) fn has_nothing_after(&self, filter: &Filter, through: Seq) -> bool {
+        if through >= self.hot.head() {
+            return true;
+        }
+        let is_quiet = |name: &TopicName| {
+            let stored = self.fold.get(name.as_str()).map_or(Seq::ZERO, |state| state.last);
+            stored <= through && self.hot.newest(name.as_str()).is_none_or(|entry| entry.seq <= through)
+        };
+        // What was never stored, and what was damaged, is known to nobody behind the hot log.
+        let is_known = through >= self.hot.base() && self.lost_past(through).is_none();
+        is_known && filter.selectors().exact().is_some_and(|mut names| names.all(is_quiet))
     }
 
     /// The first loss by damage that ends past a place.
@@ -108,6 +122,14 @@ impl Sink for Follower {
         for shard in &hub.shards {
             shard.lock().handle_commit(&batch.records, base, &mut wake);
             wake.drain(..).for_each(std::task::Waker::wake);
+        }
+        for watch in hub.watches.read().iter() {
+            for record in &batch.records {
+                if matches!(record.what, What::Control(Control::Close)) {
+                    record.topics.iter().for_each(|topic| watch.closed(topic));
+                }
+            }
+            watch.committed();
         }
     }
 

@@ -38,6 +38,9 @@ pub struct ServerConfig {
     /// Time for a whole request head, counted from the previous answer, in milliseconds; so it is also how long
     /// a kept-alive connection may idle. Longer than the idle time of common proxies, so that they close first.
     pub head_ms: u64,
+    /// Threads that deliver to plain HTTP/1.1 connections, each with its own epoll instance. 0: none, all requests go
+    /// the way that HTTP/2 and TLS go. Linux only; elsewhere it is as if 0.
+    pub reactors: usize,
     /// Bytes of a request head (431 above).
     pub head_bytes_max: usize,
     /// Header lines of a request (431 above).
@@ -73,6 +76,7 @@ impl Default for ServerConfig {
             connections_max: 110_000,
             handshake_ms: 10_000,
             head_ms: 75_000,
+            reactors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             head_bytes_max: 64 << 10,
             headers_max: 100,
             body_idle_ms: None,

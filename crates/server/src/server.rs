@@ -24,6 +24,8 @@ use crate::config::ServerConfig;
 use crate::drain::Stage;
 use crate::front::accept::{Door, accept};
 use crate::front::connection::Limits;
+#[cfg(target_os = "linux")]
+use crate::front::reactors::Reactors;
 use crate::front::service::{Handle, Service};
 use crate::front::tls::{Tls, TlsError};
 use crate::gate::GateConfigError;
@@ -112,6 +114,7 @@ impl Server {
         let mut loops = JoinSet::new();
         let service = Service::new(Arc::clone(&app), extra);
         let acceptor = tls.map(|tls| tls.acceptor);
+        let (listeners, reactors) = carry(&app, listeners, &acceptor, &service, &public_room);
         open(&mut loops, listeners, &app, service, acceptor, &public_room);
         open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, &admin_room);
         let _beat = AbortOnDrop(tokio::spawn(beat()));
@@ -119,6 +122,7 @@ impl Server {
         shutdown.await;
         drain(&app).await;
         app.drain.advance(Stage::Stopping);
+        reactors.stop();
         while loops.join_next().await.is_some() {}
         // All places are free when all connections are gone.
         let all = u32::try_from(app.connections_max).unwrap_or(u32::MAX);
@@ -130,10 +134,65 @@ impl Server {
             );
         }
         app.drain.advance(Stage::Ended);
+        reactors.end();
         _ = timeout(Duration::from_secs(1), public_room.acquire_many(all)).await;
+        reactors.join().await;
         app.hub.shutdown().await;
         info!("stopped");
     }
+}
+
+/// Plain listeners go to the reactors, if there are any; the others, and all if none can start, are returned.
+#[cfg(target_os = "linux")]
+fn carry(
+    app: &Arc<App>,
+    listeners: Vec<TcpListener>,
+    acceptor: &Option<tokio_rustls::TlsAcceptor>,
+    service: &Service,
+    room: &Arc<Semaphore>,
+) -> (Vec<TcpListener>, Reactors) {
+    if app.config.reactors == 0 || acceptor.is_some() {
+        return (listeners, Reactors::default());
+    }
+    let start = || {
+        let clone = |listener: &TcpListener| {
+            let owned = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+            Ok(std::net::TcpListener::from(owned))
+        };
+        let plain = listeners.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
+        Reactors::start(app, service, room, &plain)
+    };
+    match start() {
+        Ok(reactors) => (Vec::new(), reactors),
+        Err(error) => {
+            warn!(%error, "no reactor could start; all connections are served without");
+            (listeners, Reactors::default())
+        }
+    }
+}
+
+/// There are none on this system.
+#[cfg(not(target_os = "linux"))]
+fn carry(
+    _app: &Arc<App>,
+    listeners: Vec<TcpListener>,
+    _acceptor: &Option<tokio_rustls::TlsAcceptor>,
+    _service: &Service,
+    _room: &Arc<Semaphore>,
+) -> (Vec<TcpListener>, Reactors) {
+    (listeners, Reactors)
+}
+
+#[cfg(not(target_os = "linux"))]
+struct Reactors;
+
+#[cfg(not(target_os = "linux"))]
+impl Reactors {
+    fn stop(&self) {}
+
+    fn end(&self) {}
+
+    async fn join(self) {}
 }
 
 /// If [`Server::run`] is dropped in the middle, its connections do not live on without it.

@@ -141,10 +141,10 @@ impl Drop for Open<'_> {
 
 /// Says the same thing only now and then.
 #[derive(Default)]
-struct Grumble(Option<Instant>);
+pub(super) struct Grumble(Option<Instant>);
 
 impl Grumble {
-    fn may_speak(&mut self, now: Instant) -> bool {
+    pub(super) fn may_speak(&mut self, now: Instant) -> bool {
         let silent = self.0.is_none_or(|last| now.saturating_duration_since(last) >= LOG_EVERY);
         if silent {
             self.0 = Some(now);

@@ -6,9 +6,14 @@
 
 pub(crate) mod accept;
 pub(crate) mod body;
+pub(crate) mod carry;
 pub(crate) mod connection;
 pub mod descriptors;
+#[cfg(target_os = "linux")]
+pub(crate) mod door;
 pub(crate) mod framing;
+#[cfg(target_os = "linux")]
+pub(crate) mod reactors;
 pub mod service;
 pub(crate) mod stream;
 #[cfg(test)]

@@ -116,6 +116,65 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     }
 }
 
+/// A connection of which something was read elsewhere.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct Begun<T> {
+    read: bytes::Bytes,
+    inner: T,
+}
+
+#[cfg(target_os = "linux")]
+impl<T> Begun<T> {
+    /// `read` comes before what the connection still has.
+    pub(crate) fn new(read: Vec<u8>, inner: T) -> Self {
+        Self { read: read.into(), inner }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl<T: AsyncRead + Unpin> AsyncRead for Begun<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
+        }
+        let bytes = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read.split_to(bytes));
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl<T: AsyncWrite + Unpin> AsyncWrite for Begun<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt as _;

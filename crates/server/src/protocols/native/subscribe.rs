@@ -17,6 +17,7 @@ use super::negotiate::{self, Form};
 use super::params::{self, Query};
 use super::{TIDINGS_POSITION, header_value, path, topic};
 use crate::app::App;
+use crate::front::carry::Carry;
 use crate::gate::Access;
 use crate::problem::{self, Problem};
 
@@ -112,19 +113,25 @@ impl Ask {
     }
 
     async fn answer(self, app: &Arc<App>, parts: &Parts) -> Result<Response, Problem> {
-        match self.form {
-            Form::Stream => match app.hub.subscribe(self.subscribe) {
+        match (self.form, parts.extensions.get::<Carry>()) {
+            (Form::Stream, Some(carry)) => match app.hub.carry(self.subscribe) {
+                Ok(carried) => {
+                    let (resume, position) = (carried.resume, carried.position);
+                    carry.put(carried);
+                    Ok(stream(resume, position, Body::empty()))
+                }
+                Err(SubscribeError::Ended { at }) => Ok(over(at)),
+                Err(error) => refused(app, parts, &error),
+            },
+            (Form::Stream, None) => match app.hub.subscribe(self.subscribe) {
                 Ok(subscription) => {
                     let (resume, position) = (subscription.resume(), subscription.position());
                     Ok(stream(resume, position, Body::new(subscription)))
                 }
-                // An EventSource that meets a 204 does not come again.
-                Err(SubscribeError::Ended { at }) => {
-                    Ok((StatusCode::NO_CONTENT, [(TIDINGS_POSITION, header_value(&at))]).into_response())
-                }
+                Err(SubscribeError::Ended { at }) => Ok(over(at)),
                 Err(error) => refused(app, parts, &error),
             },
-            Form::Json => match app.hub.read(self.subscribe) {
+            (Form::Json, _) => match app.hub.read(self.subscribe) {
                 Ok(reader) => history::answer(app, reader, self.paging).await,
                 Err(SubscribeError::Ended { at }) => Ok(history::ended(at)),
                 Err(error) => refused(app, parts, &error),
@@ -169,6 +176,11 @@ fn cursor_block(headers: &HeaderMap, query: &Query) -> Result<CursorBlock, Probl
             Ok(if is_gecko { CursorBlock::Event } else { CursorBlock::IdOnly })
         }
     }
+}
+
+/// An EventSource that meets a 204 does not come again.
+fn over(at: Position) -> Response {
+    (StatusCode::NO_CONTENT, [(TIDINGS_POSITION, header_value(&at))]).into_response()
 }
 
 fn stream(resume: Resume, position: Position, body: Body) -> Response {

@@ -1,0 +1,179 @@
+//! How other threads reach a reactor: they note something and wake it if it sleeps.
+//!
+//! **Invariant:** whoever notes something either sees that the reactor sleeps and wakes it, or the reactor sees the
+//! note before it sleeps (both sides write first and look then, sequentially consistent).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::task::{Wake, Waker};
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+use tidings_hub::TopicName;
+use tidings_hub::live::Watch;
+
+use crate::conn::Token;
+
+/// What a reactor is told by others.
+#[derive(Debug)]
+pub struct Mailbox {
+    event: OwnedFd,
+    sleeping: AtomicBool,
+    committed: AtomicBool,
+    woken: Mutex<Vec<Token>>,
+    closed: Mutex<Vec<TopicName>>,
+    /// Over how many milliseconds to end the streams; `u64::MAX`: not.
+    drain_ms: AtomicU64,
+    stage: AtomicU8,
+    pub(crate) lag_max: AtomicU64,
+}
+
+/// How far an end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// All is open.
+    Serving,
+    /// Nothing new is accepted; requests under way finish.
+    Stopping,
+    /// What is still open is cut.
+    Ended,
+}
+
+/// What has come since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    pub(crate) woken: Vec<Token>,
+    pub(crate) closed: Vec<TopicName>,
+}
+
+impl Mailbox {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// What the system says if it has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            sleeping: AtomicBool::new(false),
+            committed: AtomicBool::new(false),
+            woken: Mutex::default(),
+            closed: Mutex::default(),
+            drain_ms: AtomicU64::new(u64::MAX),
+            stage: AtomicU8::new(0),
+            lag_max: AtomicU64::new(0),
+        })
+    }
+
+    /// Orders an end; stages only go forward.
+    pub fn advance(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, SeqCst);
+        self.wake();
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(SeqCst) {
+            0 => Stage::Serving,
+            1 => Stage::Stopping,
+            _ => Stage::Ended,
+        }
+    }
+
+    /// The order to drain, once.
+    pub(crate) fn take_drain(&self) -> Option<u64> {
+        Some(self.drain_ms.swap(u64::MAX, SeqCst)).filter(|over_ms| *over_ms != u64::MAX)
+    }
+
+    /// Whether there was a commit since this was last asked.
+    pub(crate) fn take_committed(&self) -> bool {
+        self.committed.load(SeqCst) && self.committed.swap(false, SeqCst)
+    }
+
+    /// What has come; `mail` gives its room for what comes next.
+    pub(crate) fn take(&self, mail: &mut Mail) {
+        std::mem::swap(&mut *self.woken.lock(), &mut mail.woken);
+        std::mem::swap(&mut *self.closed.lock(), &mut mail.closed);
+    }
+
+    /// Says that the reactor is about to sleep. It must not, if this is false.
+    pub(crate) fn may_sleep(&self, stage: Stage) -> bool {
+        self.sleeping.store(true, SeqCst);
+        let nothing = !self.committed.load(SeqCst)
+            && self.woken.lock().is_empty()
+            && self.closed.lock().is_empty()
+            && self.stage() == stage
+            && self.drain_ms.load(SeqCst) == u64::MAX;
+        if !nothing {
+            self.sleeping.store(false, SeqCst);
+        }
+        nothing
+    }
+
+    /// Says that the reactor is awake.
+    pub(crate) fn awake(&self) {
+        self.sleeping.store(false, SeqCst);
+    }
+
+    /// Empties the event, so that it can wake again.
+    pub(crate) fn clear(&self) {
+        let mut counter = [0; 8];
+        // It is non-blocking: an error means that it was empty.
+        _ = rustix::io::read(&self.event, &mut counter);
+    }
+
+    fn wake(&self) {
+        if self.sleeping.load(SeqCst) && self.sleeping.swap(false, SeqCst) {
+            // The counter cannot be full: the reactor reads it whenever it is not zero.
+            _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// A waker for a connection.
+    pub(crate) fn waker(self: &Arc<Self>, token: Token) -> Waker {
+        Waker::from(Arc::new(Waking { mailbox: Arc::clone(self), token }))
+    }
+}
+
+impl AsFd for Mailbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+}
+
+impl Watch for Mailbox {
+    fn committed(&self) {
+        self.committed.store(true, SeqCst);
+        self.wake();
+    }
+
+    fn closed(&self, topic: &TopicName) {
+        self.closed.lock().push(topic.clone());
+        self.wake();
+    }
+
+    fn drain(&self, over_ms: u64) {
+        self.drain_ms.store(over_ms.min(u64::MAX - 1), SeqCst);
+        self.wake();
+    }
+
+    fn lag_max(&self) -> u64 {
+        self.lag_max.load(SeqCst)
+    }
+}
+
+struct Waking {
+    mailbox: Arc<Mailbox>,
+    token: Token,
+}
+
+impl Wake for Waking {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.mailbox.woken.lock().push(self.token);
+        self.mailbox.wake();
+    }
+}
