@@ -61,7 +61,8 @@ impl Server {
             config.gate.check_exposure(addr).map_err(ServerError::Gate)?;
         }
         let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(ServerError::Tls)?;
-        let listeners = config.listen.iter().map(|addr| bind(*addr)).collect::<Result<Vec<_>, _>>()?;
+        let bind = |addr| bind(addr, config.stall_ms);
+        let listeners = config.listen.iter().copied().map(bind).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.map(bind).transpose()?;
         let app = App::new(config, hub).map_err(ServerError::Gate)?;
         check_room(&app);
@@ -232,12 +233,22 @@ fn check_room(app: &App) {
     }
 }
 
-fn bind(addr: SocketAddr) -> Result<TcpListener, ServerError> {
+fn bind(addr: SocketAddr, stall_ms: u32) -> Result<TcpListener, ServerError> {
     let bind = || {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restart must not wait for the connections of the process before it.
         #[cfg(unix)]
         socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit both, if they stand before anybody can connect. An event is written once and whole:
+        // waiting for more would only delay it; and a client that is gone without a word would be written to for a
+        // quarter of an hour.
+        #[cfg(target_os = "linux")]
+        {
+            rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+            rustix::net::sockopt::set_tcp_user_timeout(&socket, stall_ms)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = stall_ms;
         socket.bind(addr)?;
         socket.listen(BACKLOG)
     };

@@ -80,12 +80,12 @@ async fn place<H>(door: &Door<H>, full: &mut Grumble) -> Option<OwnedSemaphorePe
 
 async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: Arc<Door<H>>) {
     let _open = Open::new(&door.app.counters);
-    // An event is written once and whole: waiting for more would only delay it.
+    // An event is written once and whole: waiting for more would only delay it. (Not inherited everywhere.)
+    #[cfg(not(target_os = "linux"))]
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "connection was gone before it began");
         return;
     }
-    cut_when_stalled(&stream, door.app.config.stall_ms);
     let (handler, limits, drain) = (door.handler.clone(), &door.limits, &door.app.drain);
     match &door.tls {
         None => connection::serve(stream, handler, limits, drain).await,
@@ -105,16 +105,6 @@ async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: 
         }
     }
     drop(place);
-}
-
-/// Without this, a client that is gone without a word is written to for a quarter of an hour.
-fn cut_when_stalled(stream: &TcpStream, stall_ms: u32) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, stall_ms) {
-        debug!(%error, "the system sets no limit on stalls");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (stream, stall_ms);
 }
 
 /// Whether only this one client is affected: it left between knocking and being let in.

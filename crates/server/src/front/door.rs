@@ -67,6 +67,8 @@ struct Head<'a> {
     target: &'a str,
     head_bytes: usize,
     body_bytes: usize,
+    /// The body is to be read as it comes.
+    flows: bool,
     closes: bool,
 }
 
@@ -96,7 +98,7 @@ fn head<'h, 'b: 'h>(
     };
     let (Some(target), Some(1)) = (request.path, request.version) else { return (Found::Other, &[]) };
     let headers: &'h [httparse::Header<'b>] = request.headers;
-    let (mut length, mut closes, mut wants_json) = (None, false, false);
+    let (mut length, mut closes, mut flows, mut wants_json) = (None, false, false, false);
     for header in headers {
         let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
         match () {
@@ -112,8 +114,9 @@ fn head<'h, 'b: 'h>(
                 value if value.eq_ignore_ascii_case(b"close") => closes = true,
                 _ => return (Found::Other, headers),
             },
-            () if is(http::header::ACCEPT) => {
-                wants_json |= header.value.windows(4).any(|word| word.eq_ignore_ascii_case(b"json"));
+            () if is(http::header::ACCEPT) => wants_json |= has(header.value, b"json"),
+            () if is(http::header::CONTENT_TYPE) => {
+                flows |= has(header.value, b"event-stream") || has(header.value, b"ndjson");
             }
             () => {}
         }
@@ -128,7 +131,11 @@ fn head<'h, 'b: 'h>(
     if method == Method::GET && body_bytes > 0 {
         return (Found::Other, headers);
     }
-    (Found::Head(Head { method, target, head_bytes, body_bytes, closes }), headers)
+    (Found::Head(Head { method, target, head_bytes, body_bytes, flows, closes }), headers)
+}
+
+fn has(value: &[u8], word: &[u8]) -> bool {
+    value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
 }
 
 fn digits(value: &[u8]) -> Option<usize> {
@@ -171,7 +178,7 @@ impl Door for FrontDoor {
         };
         let taken = head.head_bytes + head.body_bytes;
         if bytes.len() < taken {
-            return Look::More;
+            return if head.flows { Look::Other } else { Look::More };
         }
         let Some(mut request) = request(&head, lines, bytes) else { return Look::Other };
         let carry = (head.method == Method::GET).then(Carry::default);

@@ -38,12 +38,6 @@ impl Reactors {
         room: &Arc<Semaphore>,
         listeners: &[TcpListener],
     ) -> io::Result<Self> {
-        for listener in listeners {
-            // Accepted sockets inherit both. An event is written once and whole: waiting for more would only delay it.
-            rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
-            // Without this, a client that is gone without a word is written to for a quarter of an hour.
-            rustix::net::sockopt::set_tcp_user_timeout(listener, app.config.stall_ms)?;
-        }
         let config = Config {
             handshake_ms: app.config.handshake_ms,
             head_ms: app.config.head_ms,
