@@ -211,7 +211,7 @@ impl Hub {
     }
 
     /// A live subscriber goes on as a subscription: it fell out of the hot log, or has a loss to be told.
-    /// `partial` is the frame of which a part went out, and how many of its bytes.
+    /// `partial` is the frame of which a part went out, and how many of its bytes. It is counted on.
     pub fn fall_back(&self, live: Live, partial: Option<(Seq, usize)>) -> Box<Subscription> {
         let Live { spec, through } = live;
         let ask = Subscribe {

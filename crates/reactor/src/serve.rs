@@ -252,7 +252,6 @@ impl<D: Door> Reactor<D> {
         };
         let Some(through) = through else {
             let subscription = self.hub.fall_back(live, None);
-            self.hub.end_live();
             return self.feed_from(key, subscription, 0, Vec::new());
         };
         let ended = self.hub.view().ended(&live.spec).is_some_and(|at| at <= through);
@@ -373,7 +372,6 @@ impl<D: Door> Reactor<D> {
         let subscription = self.hub.fall_back(live, partial);
         conn.state = State::Reading(Vec::new());
         self.leave_group(cursor.group, cursor.member, lags);
-        self.hub.end_live();
         self.feed_from(key, subscription, open, out);
     }
 

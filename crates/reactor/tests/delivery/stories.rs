@@ -1,0 +1,211 @@
+//! What one reader sees.
+
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tidings_hub::ports::Op;
+use tidings_hub::{Limits, TopicName};
+use tidings_reactor::mailbox::Stage;
+
+use crate::world::{Item, World, config, eventually};
+
+fn topic(name: &str) -> TopicName {
+    TopicName::parse(name).unwrap()
+}
+
+#[test]
+fn an_event_goes_to_those_who_want_it_and_to_nobody_else() {
+    let world = World::new(Limits::default());
+    let (mut a, mut b, mut all) = (world.reader("S a"), world.reader("S b,a"), world.reader("S *"));
+    for reader in [&a, &b, &all] {
+        assert!(reader.begun.starts_with("live "), "{}", reader.begun);
+    }
+    world.publish("a", "1");
+    world.publish("c", "2");
+    world.publish("b", "3");
+    assert_eq!(a.data(1), ["1"]);
+    assert_eq!(b.data(2), ["1", "3"]);
+    assert_eq!(all.data(3), ["1", "2", "3"]);
+    world.publish("a", "4");
+    assert_eq!((a.data(1), b.data(1), all.data(1)), (vec!["4".into()], vec!["4".into()], vec!["4".into()]));
+    assert_eq!(world.hub.subscribers(), 3);
+    drop((a, b));
+    eventually("two left", || world.hub.subscribers() == 1 && world.open.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_stream_begins_with_its_cursor_and_goes_on_after_any_id() {
+    let world = World::new(Limits::default());
+    let first = world.publish("a", "1");
+    let mut tail = world.reader("S a");
+    assert_eq!(tail.blocks(|block| block.starts_with("id: ")), [
+        Item::Block("retry: 2000".into()),
+        Item::Block(format!("id: {first}"))
+    ]);
+    world.publish("b", "x");
+    // Nothing for it came since: live at once, from its own place.
+    assert_eq!(world.reader(&format!("S a {first}")).begun, format!("live {first}"));
+    world.publish("a", "2");
+    let mut behind = world.reader(&format!("S a {first}"));
+    assert_eq!(behind.begun, format!("fed {first}"));
+    assert_eq!((behind.data(1), tail.data(1)), (vec!["2".to_owned()], vec!["2".to_owned()]));
+    world.publish("a", "3");
+    assert_eq!((behind.data(1), tail.data(1)), (vec!["3".to_owned()], vec!["3".to_owned()]));
+    assert_eq!(world.reader("S a start").data(3), ["1", "2", "3"]);
+    assert_eq!(world.reader("S a,b last").data(2), ["x", "3"]);
+}
+
+#[test]
+fn requests_follow_each_other_also_in_pieces_and_heaps() {
+    let world = World::new(Limits::default());
+    let mut reader = world.reader("P");
+    assert_eq!(reader.begun, "pong");
+    reader.socket.write_all(b"P\nW\nP\nP").unwrap();
+    assert_eq!([reader.line(), reader.line(), reader.line()], ["pong", "late", "pong"]);
+    reader.say("");
+    assert_eq!(reader.line(), "pong");
+    reader.socket.write_all(&b"P\n".repeat(100)).unwrap();
+    assert!((0..100).all(|_| reader.line() == "pong"));
+    // Also a subscription may come later.
+    reader.say("S a");
+    assert!(reader.line().starts_with("live "));
+    world.publish("a", "1");
+    assert_eq!(reader.data(1), ["1"]);
+    let mut closed = world.reader("C");
+    assert_eq!((closed.begun.clone(), closed.line()), ("bye".into(), String::new()));
+}
+
+#[test]
+fn what_is_for_somebody_else_is_handed_on_with_every_byte() {
+    let world = World::new(Limits::default());
+    let mut reader = world.reader("P");
+    reader.say("X and the rest");
+    assert_eq!(reader.line(), "X and the rest");
+    let long = "y".repeat(20_000);
+    let mut longer = world.reader(&format!("X{long}"));
+    assert_eq!(longer.begun, format!("X{long}"));
+    assert_eq!(longer.line(), "");
+    eventually("handed", || world.handed.load(Ordering::SeqCst) == 2);
+    eventually("and not counted here", || world.open.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn a_closed_topic_ends_its_streams_after_the_last_event() {
+    let world = World::new(Limits::default());
+    let (mut one, mut two) = (world.reader("S a"), world.reader("S a,b"));
+    world.submit(vec![
+        Op::Publish(crate::world::event("a", "last")),
+        Op::Close { topic: topic("a") },
+    ]);
+    let items = one.blocks(|_| false);
+    assert_eq!(items.last(), Some(&Item::End), "{items:?}");
+    assert!(items.iter().any(|item| matches!(item, Item::Block(block) if block.ends_with("data: last"))));
+    assert!(matches!(&items[items.len() - 2], Item::Block(block) if block.starts_with("id: ")), "{items:?}");
+    assert_eq!(two.data(1), ["last"]);
+    world.submit(vec![Op::Close { topic: topic("b") }]);
+    assert_eq!(two.blocks(|_| false).last(), Some(&Item::End));
+    eventually("nobody is left", || world.hub.subscribers() == 0 && world.open.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn one_that_lags_is_told_what_was_removed_meanwhile() {
+    let world = World::new(Limits::default());
+    let mut reader = world.reader("S a");
+    let big = "x".repeat(300_000);
+    for n in 0..40 {
+        world.publish("a", &format!("{n} {big}"));
+    }
+    eventually("it lags", || world.hub.stats().lag_max > 0);
+    world.submit(vec![Op::Delete { topic: topic("a") }]);
+    world.publish("a", "after");
+    let items = reader.blocks(|block| block.ends_with("data: after\n\n"));
+    let told = items.iter().filter(|i| matches!(i, Item::Block(b) if b.contains("tidings.gap"))).count();
+    // Half a frame cannot be followed by a gap: then the stream is cut and the reader comes back.
+    assert!(told == 1 || items.last() == Some(&Item::Cut), "{told} {:?}", items.last());
+    let seen = items.iter().filter(|i| matches!(i, Item::Block(b) if b.contains("xxx"))).count();
+    assert!(seen < 40, "{seen}");
+}
+
+#[test]
+fn heartbeats_come_only_in_silence_and_carry_the_cursor() {
+    let world = World::with(Limits::default(), tidings_reactor::Config { heartbeat_ms: 600, ..config() }, 99);
+    let mut reader = world.reader("S a");
+    let at = world.publish("b", "for others");
+    let begun = Instant::now();
+    let items = reader.blocks(|block| block == format!("id: {at}\n\n"));
+    assert_eq!(items.len(), 3, "{items:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(450), "{:?}", begun.elapsed());
+    assert_eq!(reader.blocks(|_| true), [Item::Block(format!("id: {at}"))]);
+}
+
+#[test]
+fn silent_and_slow_askers_are_closed() {
+    let config = tidings_reactor::Config { handshake_ms: 300, head_ms: 700, ..config() };
+    let world = World::with(Limits::default(), config, 99);
+    let silent = std::net::TcpStream::connect(world.addr).unwrap();
+    let mut slow = std::net::TcpStream::connect(world.addr).unwrap();
+    let mut idle = world.reader("P");
+    eventually("all are open", || world.open.load(Ordering::SeqCst) == 3);
+    let begun = Instant::now();
+    slow.write_all(b"P").unwrap();
+    eventually("the silent one is closed", || world.open.load(Ordering::SeqCst) == 2);
+    assert!(begun.elapsed() < Duration::from_millis(690), "{:?}", begun.elapsed());
+    eventually("all are closed", || world.open.load(Ordering::SeqCst) == 0);
+    assert!(begun.elapsed() >= Duration::from_millis(600));
+    assert_eq!(idle.line(), "");
+    drop((silent, slow));
+}
+
+#[test]
+fn a_drain_spreads_the_ends_and_an_end_waits_for_answers() {
+    let mut world = World::new(Limits::default());
+    let mut readers: Vec<_> = (0..20).map(|n| world.reader(&format!("S t{}", n % 3))).collect();
+    let begun = Instant::now();
+    world.hub.drain(400);
+    let first = readers[0].blocks(|_| false);
+    assert_eq!(first.last(), Some(&Item::End));
+    assert!(matches!(&first[first.len() - 2], Item::Block(block) if block.starts_with("retry: ")), "{first:?}");
+    assert!(world.reader("S a").begun.starts_with("error "));
+    for reader in &mut readers[1..] {
+        assert_eq!(reader.blocks(|_| false).last(), Some(&Item::End));
+    }
+    assert!((200..2_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    eventually("nobody is left", || world.hub.subscribers() == 0);
+    let mut late = world.reader("P");
+    late.say("W");
+    std::thread::sleep(Duration::from_millis(5));
+    world.advance(Stage::Stopping);
+    assert_eq!([late.line(), late.line()], ["late", ""]);
+    world.join();
+    assert!(std::net::TcpStream::connect(world.addr).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn no_more_are_let_in_than_there_is_room_for() {
+    let world = World::with(Limits::default(), config(), 2);
+    let (one, _two) = (world.reader("P"), world.reader("P"));
+    let mut three = std::net::TcpStream::connect(world.addr).unwrap();
+    three.write_all(b"P\n").unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(world.open.load(Ordering::SeqCst), 2);
+    drop(one);
+    let mut answer = [0; 5];
+    three.set_read_timeout(Some(crate::world::PATIENCE)).unwrap();
+    std::io::Read::read_exact(&mut three, &mut answer).unwrap();
+    assert_eq!(&answer, b"pong\n");
+}
+
+#[test]
+fn a_stream_that_is_talked_into_ends_and_harms_nobody() {
+    let world = World::new(Limits::default());
+    let (mut loud, mut quiet) = (world.reader("S a"), world.reader("S a"));
+    loud.say("hello?");
+    world.publish("a", "1");
+    assert_eq!((loud.data(1), quiet.data(1)), (vec!["1".to_owned()], vec!["1".to_owned()]));
+    let flood = vec![b'z'; 4 << 20];
+    _ = loud.socket.write_all(&flood);
+    eventually("it is gone", || world.hub.subscribers() == 1);
+    world.publish("a", "2");
+    assert_eq!(quiet.data(1), ["2"]);
+}

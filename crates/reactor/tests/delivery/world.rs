@@ -1,0 +1,325 @@
+//! A reactor on its thread before a log in memory, a front door that understands one line, and readers that check
+//! every byte of the chunked coding.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tidings_hub::live::{Carried, Way};
+use tidings_hub::ports::{Op, Publish, Submission};
+use tidings_hub::{
+    Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe,
+    SystemClock, TopicName,
+};
+use tidings_log::{LogConfig, MemoryLog};
+use tidings_reactor::mailbox::Stage;
+use tidings_reactor::{Answer, Config, Door, Look, Mailbox, Reactor, Then};
+
+/// Nothing here takes that long unless it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) addr: SocketAddr,
+    pub(crate) handed: Arc<AtomicUsize>,
+    pub(crate) open: Arc<AtomicUsize>,
+    mailbox: Arc<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// `S topic,topic [from]\n` subscribes, `P\n` is answered `pong`, `W\n` a while later; anything else is handed off.
+struct LineDoor {
+    hub: Hub,
+    handed: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+    room: usize,
+}
+
+impl Door for LineDoor {
+    fn look(&mut self, bytes: &[u8]) -> Look {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Look::More };
+        let line = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let hub = self.hub.clone();
+        let answer = match line.split(' ').collect::<Vec<_>>()[..] {
+            ["P"] => Answer { bytes: b"pong\n".to_vec(), then: Then::Next },
+            ["C"] => Answer { bytes: b"bye\n".to_vec(), then: Then::Close },
+            ["W"] => {
+                let answer = async {
+                    Later(None).await;
+                    Answer { bytes: b"late\n".to_vec(), then: Then::Next }
+                };
+                return Look::Request { bytes: end + 1, answer: Box::pin(answer) };
+            }
+            ["S", topics] => stream(&hub, topics, From::Tail),
+            ["S", topics, from] => stream(&hub, topics, parse(from)),
+            _ => return Look::Other,
+        };
+        Look::Request { bytes: end + 1, answer: Box::pin(std::future::ready(answer)) }
+    }
+
+    fn hand_off(&mut self, mut socket: TcpStream, read: Vec<u8>) {
+        self.handed.fetch_add(1, Ordering::SeqCst);
+        self.left();
+        std::thread::spawn(move || {
+            socket.set_nonblocking(false).unwrap();
+            _ = socket.write_all(&read);
+        });
+    }
+
+    fn take_room(&mut self) -> bool {
+        self.open.load(Ordering::SeqCst) < self.room
+    }
+
+    fn give_room_back(&mut self) {}
+
+    fn opened(&mut self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn left(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn accept_failed(&mut self, error: &std::io::Error) {
+        panic!("{error}");
+    }
+}
+
+fn parse(from: &str) -> From {
+    match from {
+        "start" => From::Start,
+        "last" => From::Last,
+        id => From::After(ResumePoint::parse(id.as_bytes()).unwrap()),
+    }
+}
+
+fn stream(hub: &Hub, topics: &str, from: From) -> Answer {
+    let selectors = topics.split(',').map(|topic| Selector::parse(topic).unwrap()).collect();
+    let ask = Subscribe::new(Filter::topics(Selectors::new(selectors))).from(from);
+    match hub.carry(ask) {
+        Ok(carried) => {
+            let kind = if matches!(carried.way, Way::Live(_)) { "live" } else { "fed" };
+            let Carried { position, .. } = &carried;
+            Answer { bytes: format!("{kind} {position}\n").into_bytes(), then: Then::Stream(carried) }
+        }
+        Err(error) => Answer { bytes: format!("error {error}\n").into_bytes(), then: Then::Close },
+    }
+}
+
+/// Ready a little later, woken from another thread.
+struct Later(Option<Instant>);
+
+impl Future for Later {
+    type Output = ();
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
+        let begun = *self.0.get_or_insert_with(Instant::now);
+        if begun.elapsed() >= Duration::from_millis(20) {
+            return std::task::Poll::Ready(());
+        }
+        let waker = cx.waker().clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(25));
+            waker.wake();
+        });
+        std::task::Poll::Pending
+    }
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        handshake_ms: 10_000,
+        head_ms: 10_000,
+        partial_bytes_max: 8 << 10,
+        heartbeat_ms: 0,
+        accept_pause_ms: 100,
+    }
+}
+
+impl World {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self::with(limits, config(), usize::MAX)
+    }
+
+    pub(crate) fn with(limits: Limits, config: Config, room: usize) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        let log = MemoryLog::open(clock.clone(), LogConfig::default()).unwrap();
+        let hub = Hub::open(Arc::new(log), clock, limits).unwrap();
+        hub.spawn_ticks().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        // Small, so that writes are short.
+        rustix::net::sockopt::set_socket_send_buffer_size(&listener, 4_096).unwrap();
+        let (handed, open) = (Arc::default(), Arc::default());
+        let door =
+            LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
+        let reactor = Reactor::new(hub.clone(), door, config, vec![listener]).unwrap();
+        let mailbox = reactor.mailbox();
+        let thread = Some(std::thread::spawn(|| reactor.run()));
+        Self { hub, addr, handed, open, mailbox, thread }
+    }
+
+    pub(crate) fn submit(&self, ops: Vec<Op>) {
+        let submission = Submission { ops, atomic: false, time_ms: 0 };
+        let outcomes = futures_executor::block_on(self.hub.submit(submission));
+        let refused = outcomes.iter().any(|outcome| matches!(outcome, tidings_hub::ports::Outcome::Refused(_)));
+        assert!(!refused, "{outcomes:?}");
+    }
+
+    pub(crate) fn publish(&self, topic: &str, data: &str) -> Position {
+        futures_executor::block_on(self.hub.publish(event(topic, data))).unwrap()
+    }
+
+    pub(crate) fn reader(&self, line: &str) -> Reader {
+        let socket = TcpStream::connect(self.addr).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut reader = Reader { socket, raw: Vec::new(), text: String::new(), begun: String::new() };
+        reader.say(line);
+        reader.begun = reader.line();
+        reader
+    }
+
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.mailbox.advance(stage);
+    }
+
+    pub(crate) fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.mailbox.advance(Stage::Ended);
+        if let Some(thread) = self.thread.take() {
+            let joined = thread.join();
+            assert!(std::thread::panicking() || joined.is_ok());
+        }
+    }
+}
+
+pub(crate) fn event(topic: &str, data: &str) -> Publish {
+    Publish::text([TopicName::parse(topic).unwrap()].into_iter().collect(), data)
+}
+
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// One end of a connection.
+pub(crate) struct Reader {
+    pub(crate) socket: TcpStream,
+    raw: Vec<u8>,
+    text: String,
+    /// The line it was answered with.
+    pub(crate) begun: String,
+}
+
+/// A block of the stream: its lines, or the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Block(String),
+    /// The last chunk came.
+    End,
+    /// The connection was cut.
+    Cut,
+}
+
+impl Reader {
+    pub(crate) fn say(&mut self, line: &str) {
+        self.socket.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Reads a line that is no chunk.
+    pub(crate) fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.raw.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.raw.drain(..=end).collect();
+                return String::from_utf8(line).unwrap().trim_end().to_owned();
+            }
+            if !self.fill() {
+                return String::new();
+            }
+        }
+    }
+
+    fn fill(&mut self) -> bool {
+        let mut buffer = [0; 2_048];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(read) => {
+                self.raw.extend_from_slice(&buffer[..read]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing came: {error}"),
+        }
+    }
+
+    /// The next chunk, checked to be whole and well made.
+    fn chunk(&mut self) -> Result<Vec<u8>, Item> {
+        loop {
+            if let Some(end) = self.raw.windows(2).position(|two| two == b"\r\n") {
+                let size = std::str::from_utf8(&self.raw[..end]).unwrap();
+                let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("a size: {size:?}"));
+                if self.raw.len() >= end + 2 + size + 2 {
+                    let chunk: Vec<u8> = self.raw.drain(..end + 2 + size + 2).skip(end + 2).collect();
+                    assert!(chunk.ends_with(b"\r\n"), "{:?}", String::from_utf8_lossy(&chunk));
+                    return if size == 0 { Err(Item::End) } else { Ok(chunk[..size].to_vec()) };
+                }
+            }
+            if !self.fill() {
+                return Err(Item::Cut);
+            }
+        }
+    }
+
+    /// The blocks of the next chunks, until `enough` says so or the stream is over.
+    pub(crate) fn blocks(&mut self, mut enough: impl FnMut(&str) -> bool) -> Vec<Item> {
+        let mut items = Vec::new();
+        loop {
+            while let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                let done = enough(&block);
+                items.push(Item::Block(block.trim_end().to_owned()));
+                if done {
+                    return items;
+                }
+            }
+            match self.chunk() {
+                Ok(chunk) => self.text.push_str(std::str::from_utf8(&chunk).unwrap()),
+                Err(end) => {
+                    let text = &self.text;
+                    assert!(text.is_empty() || end == Item::Cut, "an end within a block: {text:?}");
+                    items.push(end);
+                    return items;
+                }
+            }
+        }
+    }
+
+    /// The data of the next `count` events that have some.
+    pub(crate) fn data(&mut self, count: usize) -> Vec<String> {
+        let mut left = count;
+        let items = self.blocks(|block| {
+            left -= usize::from(block.contains("\ndata: "));
+            left == 0
+        });
+        let data = |item: &Item| match item {
+            Item::Block(block) => block.split("\ndata: ").nth(1).map(str::to_owned),
+            Item::End | Item::Cut => None,
+        };
+        items.iter().filter_map(data).collect()
+    }
+}
