@@ -155,7 +155,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         // Small, so that writes are short.
-        rustix::net::sockopt::set_socket_send_buffer_size(&listener, 4_096).unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&listener, 16_384).unwrap();
         let (handed, open) = (Arc::default(), Arc::default());
         let door =
             LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
@@ -178,7 +178,7 @@ impl World {
 
     pub(crate) fn reader(&self, line: &str) -> Reader {
         let socket = TcpStream::connect(self.addr).unwrap();
-        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4_096).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 32_768).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut reader = Reader { socket, raw: Vec::new(), text: String::new(), begun: String::new() };
         reader.say(line);
