@@ -143,9 +143,8 @@ impl View<'_> {
             return false;
         }
         let selectors = spec.filter.selectors();
-        let alive = |topic: &TopicName| {
-            selectors.matches(topic.as_str()) && fold.trimmed(topic.as_str()) < entry.seq
-        };
+        let alive =
+            |topic: &TopicName| selectors.matches(topic.as_str()) && fold.trimmed(topic.as_str()) < entry.seq;
         !entry.topics.iter().any(alive)
     }
 
@@ -243,7 +242,10 @@ impl Hub {
         let through = feed.through_seq();
         let view = self.view();
         let visible = &view.0;
-        if through < view.base().min(seen) || visible.lost_past(through).is_some() || view.ended(&spec).is_some() {
+        if through < view.base().min(seen)
+            || visible.lost_past(through).is_some()
+            || view.ended(&spec).is_some()
+        {
             return None;
         }
         if visible.fold.lost_through(spec.filter.selectors(), through) > through {

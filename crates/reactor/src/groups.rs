@@ -46,9 +46,9 @@ impl Group {
     pub fn trim(&mut self) {
         let served = self.served;
         let is_needless = |thread: &VecDeque<Seq>, lagging: u32| {
-            thread.front().is_some_and(|first| {
-                *first <= served && (lagging == 0 || thread.len() > PLACES_MAX)
-            })
+            thread
+                .front()
+                .is_some_and(|first| *first <= served && (lagging == 0 || thread.len() > PLACES_MAX))
         };
         while is_needless(&self.thread, self.lagging) {
             if let Some(gone) = self.thread.pop_front() {

@@ -408,11 +408,10 @@ impl<D: Door> Reactor<D> {
         // The highest one marks what is no connection.
         self.generation = (self.generation + 1) % (u32::MAX - 1);
         let token = Token { key, generation: self.generation };
-        let flags = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
-        if let Err(error) = epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(token.to_u64()), flags) {
+        let flags =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        if let Err(error) = epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(token.to_u64()), flags)
+        {
             self.door.accept_failed(&error.into());
             return self.door.give_room_back();
         }

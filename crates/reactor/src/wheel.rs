@@ -60,9 +60,8 @@ impl Wheel {
         if self.entries == 0 {
             return None;
         }
-        let slots = (self.now + 1..=self.now + SLOTS).find(|tick| {
-            self.slots.get(place(*tick)).is_some_and(|slot| !slot.is_empty())
-        });
+        let slots = (self.now + 1..=self.now + SLOTS)
+            .find(|tick| self.slots.get(place(*tick)).is_some_and(|slot| !slot.is_empty()));
         slots.map(|tick| tick.saturating_sub(now))
     }
 }
@@ -79,9 +78,10 @@ mod tests {
     fn keys_come_when_they_are_due_and_far_ones_at_the_rim() {
         let mut wheel = Wheel::new(10);
         assert_eq!(wheel.next_in(10), None);
-        assert_eq!([wheel.insert(12, 1), wheel.insert(12, 2), wheel.insert(5, 3), wheel.insert(99_999, 4)], [
-            12, 12, 11, 10 + SLOTS - 1
-        ]);
+        assert_eq!(
+            [wheel.insert(12, 1), wheel.insert(12, 2), wheel.insert(5, 3), wheel.insert(99_999, 4)],
+            [12, 12, 11, 10 + SLOTS - 1]
+        );
         assert_eq!(wheel.next_in(10), Some(1));
         assert_eq!(wheel.expired(10), None);
         assert_eq!(wheel.expired(13), Some((11, 3)));

@@ -94,7 +94,8 @@ impl Window {
     /// that frame's place, so that the place is known without being kept.
     pub(crate) fn settle(&self, cursor: &mut Cursor, at: usize) -> Wrote {
         let whole = self.ends.partition_point(|(_, end)| *end <= at);
-        let (done, begin) = whole.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or_default();
+        let (done, begin) =
+            whole.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or_default();
         cursor.through = cursor.through.max(done);
         let bytes = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         match self.ends.get(whole) {

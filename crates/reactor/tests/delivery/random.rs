@@ -112,9 +112,8 @@ fn check(seed: u64, hot_log_bytes: usize, events: u64) {
     let (mut reconnects, mut deliveries) = (0, 0);
     for (reader, wish) in readers.into_iter().zip(wishes.iter().cycle()) {
         let (seen, connections) = reader.join().unwrap();
-        let wants = |topic: u64| {
-            wish.contains('*') || wish.split(',').any(|name| name == format!("t{topic}"))
-        };
+        let wants =
+            |topic: u64| wish.contains('*') || wish.split(',').any(|name| name == format!("t{topic}"));
         let expected: Vec<u64> = published.iter().filter(|(_, t)| wants(*t)).map(|(n, _)| *n).collect();
         assert_eq!(seen.len(), expected.len(), "{wish}");
         assert!(seen == expected, "{wish}: out of order or not the same");

@@ -39,10 +39,10 @@ fn a_stream_begins_with_its_cursor_and_goes_on_after_any_id() {
     let world = World::new(Limits::default());
     let first = world.publish("a", "1");
     let mut tail = world.reader("S a");
-    assert_eq!(tail.blocks(|block| block.starts_with("id: ")), [
-        Item::Block("retry: 2000".into()),
-        Item::Block(format!("id: {first}"))
-    ]);
+    assert_eq!(
+        tail.blocks(|block| block.starts_with("id: ")),
+        [Item::Block("retry: 2000".into()), Item::Block(format!("id: {first}"))]
+    );
     world.publish("b", "x");
     // Nothing for it came since: live at once, from its own place.
     assert_eq!(world.reader(&format!("S a {first}")).begun, format!("live {first}"));
@@ -94,10 +94,7 @@ fn what_is_for_somebody_else_is_handed_on_with_every_byte() {
 fn a_closed_topic_ends_its_streams_after_the_last_event() {
     let world = World::new(Limits::default());
     let (mut one, mut two) = (world.reader("S a"), world.reader("S a,b"));
-    world.submit(vec![
-        Op::Publish(crate::world::event("a", "last")),
-        Op::Close { topic: topic("a") },
-    ]);
+    world.submit(vec![Op::Publish(crate::world::event("a", "last")), Op::Close { topic: topic("a") }]);
     let items = one.blocks(|_| false);
     assert_eq!(items.last(), Some(&Item::End), "{items:?}");
     assert!(items.iter().any(|item| matches!(item, Item::Block(block) if block.ends_with("data: last"))));
@@ -165,7 +162,10 @@ fn a_drain_spreads_the_ends_and_an_end_waits_for_answers() {
     world.hub.drain(400);
     let first = readers[0].blocks(|_| false);
     assert_eq!(first.last(), Some(&Item::End));
-    assert!(matches!(&first[first.len() - 2], Item::Block(block) if block.starts_with("retry: ")), "{first:?}");
+    assert!(
+        matches!(&first[first.len() - 2], Item::Block(block) if block.starts_with("retry: ")),
+        "{first:?}"
+    );
     assert!(world.reader("S a").begun.starts_with("error "));
     for reader in &mut readers[1..] {
         assert_eq!(reader.blocks(|_| false).last(), Some(&Item::End));

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use tidings_hub::live::{Carried, Way};
 use tidings_hub::ports::{Op, Publish, Submission};
 use tidings_hub::{
-    Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe,
-    SystemClock, TopicName,
+    Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe, SystemClock, TopicName,
 };
 use tidings_log::{LogConfig, MemoryLog};
 use tidings_reactor::mailbox::Stage;
@@ -115,10 +114,7 @@ struct Later(Option<Instant>);
 impl Future for Later {
     type Output = ();
 
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
         let begun = *self.0.get_or_insert_with(Instant::now);
         if begun.elapsed() >= Duration::from_millis(20) {
             return std::task::Poll::Ready(());
@@ -157,8 +153,7 @@ impl World {
         // Small, so that writes are short.
         rustix::net::sockopt::set_socket_send_buffer_size(&listener, 16_384).unwrap();
         let (handed, open) = (Arc::default(), Arc::default());
-        let door =
-            LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
+        let door = LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
         let reactor = Reactor::new(hub.clone(), door, config, vec![listener]).unwrap();
         let mailbox = reactor.mailbox();
         let thread = Some(std::thread::spawn(|| reactor.run()));
@@ -168,7 +163,8 @@ impl World {
     pub(crate) fn submit(&self, ops: Vec<Op>) {
         let submission = Submission { ops, atomic: false, time_ms: 0 };
         let outcomes = futures_executor::block_on(self.hub.submit(submission));
-        let refused = outcomes.iter().any(|outcome| matches!(outcome, tidings_hub::ports::Outcome::Refused(_)));
+        let refused =
+            outcomes.iter().any(|outcome| matches!(outcome, tidings_hub::ports::Outcome::Refused(_)));
         assert!(!refused, "{outcomes:?}");
     }
 

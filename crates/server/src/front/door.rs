@@ -350,7 +350,10 @@ mod tests {
     #[test]
     fn only_plain_publishes_and_subscriptions_stay() {
         check("GET /topics/a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /topics/a 35+0");
-        check("POST /topics/a?event=x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "POST /topics/a?event=x 54+3");
+        check(
+            "POST /topics/a?event=x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST /topics/a?event=x 54+3",
+        );
         check("POST /events HTTP/1.1\r\nConnection: Close\r\n\r\n", "POST /events 44+0 close");
         check("GET /events?topic=*", "partial");
         for other in [

@@ -94,6 +94,7 @@ pub(super) fn server(configuration: &Configuration) -> ServerConfig {
         gate: gate(configuration),
         overload: settings.overload.value,
         drain_ms: settings.drain.value.0,
+        reactors: settings.reactors.value.count(),
         connections_max: settings.connections_max.value,
         body_bytes_max: settings.body_bytes_max.value.as_usize(),
         key_window: key_window(settings),

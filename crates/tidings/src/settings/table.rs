@@ -10,7 +10,9 @@ use tidings_server::Overload;
 
 use super::SettingsError;
 use super::layers::{Layers, Setting};
-use super::value::{Bounds, Bytes, Kind, LogFormat, Millis, SelectorList, Texts, TopicLimits, Value};
+use super::value::{
+    Bounds, Bytes, Kind, LogFormat, Millis, SelectorList, Texts, Threads, TopicLimits, Value,
+};
 
 /// What is said of one setting.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +174,8 @@ settings! {
             "How long a client waits before it reconnects, as told to every stream.";
         overload: Overload = "eventsource",
             "What a full hub answers to an EventSource, which gives up for good when it meets a 5xx. `eventsource`: 200 and come back later; `503`: the status.";
+        reactors: Threads = "cores" in 0 to 1024,
+            "Threads that deliver to plain HTTP/1.1 connections: `cores`, or a number. `0`: none, they are served as TLS and HTTP/2 are. Linux only.";
         drain: Millis = "5s" in 0 to DAY,
             "Over how long a shutdown spreads the ends of open streams.";
     }

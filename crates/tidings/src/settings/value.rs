@@ -224,6 +224,32 @@ impl Value for usize {
     }
 }
 
+/// A number of threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// One for each core.
+    Cores,
+    /// So many.
+    Count(usize),
+}
+
+impl Threads {
+    /// How many that are on this machine.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::Cores => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            Self::Count(count) => count,
+        }
+    }
+}
+
+impl Value for Threads {
+    const KIND: Kind = Kind::Count;
+    fn read(texts: &[String], bounds: Bounds) -> Result<Self, String> {
+        if one(texts)? == "cores" { Ok(Self::Cores) } else { usize::read(texts, bounds).map(Self::Count) }
+    }
+}
+
 impl Value for Option<u64> {
     const KIND: Kind = Kind::Count;
     fn read(texts: &[String], bounds: Bounds) -> Result<Self, String> {
