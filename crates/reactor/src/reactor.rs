@@ -200,7 +200,7 @@ impl<D: Door> Reactor<D> {
             && error != Errno::INTR
         {
             tracing::error!(%error, "the system does not tell of events");
-            #[expect(clippy::disallowed_methods, reason = "not to spin where nothing can be done")]
+            // Not to spin where nothing can be done.
             std::thread::sleep(Duration::from_millis(100));
         }
         self.mailbox.awake();
@@ -272,11 +272,11 @@ impl<D: Door> Reactor<D> {
     }
 
     fn handle_timers(&mut self) {
-        if matches!(self.accepting, Accepting::At(tick) if tick <= self.now) {
-            if let Err(error) = self.listen() {
-                self.door.accept_failed(&error);
-                self.accepting = Accepting::At(self.now + Self::ticks(self.config.accept_pause_ms));
-            }
+        if matches!(self.accepting, Accepting::At(tick) if tick <= self.now)
+            && let Err(error) = self.listen()
+        {
+            self.door.accept_failed(&error);
+            self.accepting = Accepting::At(self.now + Self::ticks(self.config.accept_pause_ms));
         }
         while let Some((tick, key)) = self.wheel.expired(self.now) {
             let Some(conn) = self.conns.get_mut(key as usize) else { continue };
@@ -506,7 +506,7 @@ impl<D: Door> Drop for Reactor<D> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the driver that the pure parts wait for")]
+/// The one place that reads time: what the pure parts are told.
 fn now() -> Instant {
     Instant::now()
 }

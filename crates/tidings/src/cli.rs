@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::failure::Failure;
 use crate::settings::{self, Configuration, Kind, ROWS, Row, reference};
-use crate::{demo, generate, key, log, publish, relay, serve, subscribe};
+use crate::{bench, demo, generate, key, log, publish, relay, serve, subscribe};
 
 /// Defaults that a command has instead of the table's.
 pub(crate) type Defaults = &'static [(&'static str, &'static str)];
@@ -24,6 +24,7 @@ pub(crate) fn command() -> Command {
         .subcommand(publish::command())
         .subcommand(subscribe::command())
         .subcommand(relay::command())
+        .subcommands(bench::commands())
         .subcommand(log::command())
         .subcommand(key::command())
         .subcommand(settings_command())

@@ -3,9 +3,11 @@
 //! - [`cli`]: what can be typed · [`settings`]: what it means, from one table
 //! - [`serve`]: log, hub and server put together · [`demo`]: the same with sources and pages
 //! - [`publish`], [`subscribe`], [`relay`]: clients · [`deliver`], [`remote`]: what they share
+//! - [`bench`]: any SSE server, measured
 //! - [`log`]: what can be done with a data directory · [`key`], [`generate`]: keys, completions, man pages · [`failure`]: how it ends
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod deliver;
 mod demo;
@@ -43,6 +45,8 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("pub", matches)) => client(publish::run(matches)),
         Some(("sub", matches)) => client(subscribe::run(matches)),
         Some(("relay", matches)) => client(relay::run(matches)),
+        Some(("bench", matches)) => bench::run(matches),
+        Some(("bench-worker", matches)) => bench::run_worker(matches),
         Some(("log", matches)) => log::run(matches),
         Some(("key", matches)) => key::run(matches),
         Some(("settings", matches)) => cli::show_settings(matches),

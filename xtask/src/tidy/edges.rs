@@ -41,7 +41,7 @@ const HOUSE: &[Room] = &[
         below: &["tidings-reactor", "tidings-hub", "tidings-codec"],
         dev: &["tidings-log"],
     },
-    Room { name: "tidings-reactor", below: &["tidings-hub", "tidings-codec"], dev: &[] },
+    Room { name: "tidings-reactor", below: &["tidings-hub", "tidings-codec"], dev: &["tidings-log"] },
     Room { name: "tidings-cluster", below: &["tidings-hub", "tidings-codec"], dev: &[] },
     Room { name: "tidings-log", below: &["tidings-hub", "tidings-codec"], dev: &[] },
     // The hub's own tests may run on a store.
