@@ -1,6 +1,7 @@
 //! Interest: from an event's topics to the filters that want it. The cost depends on who wants it, not on how
 //! many topics or filters there are.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ahash::RandomState;
@@ -14,11 +15,39 @@ pub type FilterKey = usize;
 /// Which filters name which topics.
 #[derive(Debug, Default)]
 pub struct Interest {
-    exact: HashMap<TopicName, BTreeSet<FilterKey>, RandomState>,
+    exact: HashMap<TopicName, Filters, RandomState>,
     /// Patterns under what they begin with, so that a topic looks at those only which may match it.
     globs: HashMap<Box<str>, Vec<Pattern>>,
     /// How many patterns have a literal prefix of each length: the lengths to look up.
     prefix_lengths: BTreeMap<usize, usize>,
+}
+
+/// The filters of a topic: mostly one, which then takes no room of its own.
+#[derive(Debug)]
+enum Filters {
+    One(FilterKey),
+    Many(BTreeSet<FilterKey>),
+}
+
+impl Filters {
+    fn insert(&mut self, filter: FilterKey) {
+        match self {
+            Self::One(one) if *one == filter => {}
+            Self::One(one) => *self = Self::Many([*one, filter].into()),
+            Self::Many(many) => _ = many.insert(filter),
+        }
+    }
+
+    /// Takes one out; whether none is left.
+    fn remove(&mut self, filter: FilterKey) -> bool {
+        match self {
+            Self::One(one) => *one == filter,
+            Self::Many(many) => {
+                many.remove(&filter);
+                many.is_empty()
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -31,7 +60,10 @@ impl Interest {
     /// A filter names this selector.
     pub fn add(&mut self, selector: &Selector, filter: FilterKey) {
         match selector {
-            Selector::Exact(topic) => _ = self.exact.entry(topic.clone()).or_default().insert(filter),
+            Selector::Exact(topic) => match self.exact.entry(topic.clone()) {
+                Entry::Occupied(mut filters) => filters.get_mut().insert(filter),
+                Entry::Vacant(place) => _ = place.insert(Filters::One(filter)),
+            },
             Selector::Glob(glob) => {
                 let prefix = glob.literal_prefix();
                 let patterns = self.globs.entry(prefix.into()).or_default();
@@ -50,11 +82,8 @@ impl Interest {
     pub fn remove(&mut self, selector: &Selector, filter: FilterKey) {
         match selector {
             Selector::Exact(topic) => {
-                if let Some(filters) = self.exact.get_mut(topic.as_str()) {
-                    filters.remove(&filter);
-                    if filters.is_empty() {
-                        self.exact.remove(topic.as_str());
-                    }
+                if self.exact.get_mut(topic.as_str()).is_some_and(|filters| filters.remove(filter)) {
+                    self.exact.remove(topic.as_str());
                 }
             }
             Selector::Glob(glob) => {
@@ -81,8 +110,10 @@ impl Interest {
 
     /// Calls `found` for every filter that names the topic; for one that names it several times, several times.
     pub fn each(&self, topic: &str, mut found: impl FnMut(FilterKey)) {
-        if let Some(filters) = self.exact.get(topic) {
-            filters.iter().copied().for_each(&mut found);
+        match self.exact.get(topic) {
+            Some(Filters::One(one)) => found(*one),
+            Some(Filters::Many(many)) => many.iter().copied().for_each(&mut found),
+            None => {}
         }
         for length in self.prefix_lengths.range(..=topic.len()).map(|(length, _)| *length) {
             let Some(patterns) = topic.get(..length).and_then(|prefix| self.globs.get(prefix)) else {

@@ -74,6 +74,7 @@ pub struct Counters {
     accept_errors: AtomicU64,
     tls_failures: AtomicU64,
     overloaded: AtomicU64,
+    reactors_failed: AtomicU64,
 }
 
 impl Default for Counters {
@@ -86,6 +87,7 @@ impl Default for Counters {
             accept_errors: AtomicU64::new(0),
             tls_failures: AtomicU64::new(0),
             overloaded: AtomicU64::new(0),
+            reactors_failed: AtomicU64::new(0),
         }
     }
 }
@@ -142,6 +144,16 @@ impl Counters {
     /// Streams that were refused because the hub was full.
     pub fn overloads(&self) -> u64 {
         self.overloaded.load(Ordering::Relaxed)
+    }
+
+    /// Reactors that ended before they were told to.
+    pub fn reactors_failed(&self) -> u64 {
+        self.reactors_failed.load(Ordering::Relaxed)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn reactor_failed(&self) {
+        self.reactors_failed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn connected(&self) {

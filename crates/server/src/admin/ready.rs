@@ -17,6 +17,8 @@ pub struct Facts {
     pub subscribers: (u64, u64),
     /// Open connections, and how many there may be.
     pub connections: (u64, u64),
+    /// Reactors that ended before they were told to.
+    pub reactors_failed: u64,
     /// From which share on the hub counts as full, in percent.
     pub ready_percent: u8,
 }
@@ -39,6 +41,7 @@ impl Facts {
             draining: app.drain.is_draining(),
             subscribers: (wide(app.hub.stats().subscribers), wide(app.hub.limits().subscribers_max)),
             connections: (app.counters.connections(), wide(app.connections_max)),
+            reactors_failed: app.counters.reactors_failed(),
             ready_percent: app.config.ready_percent,
         }
     }
@@ -61,6 +64,13 @@ pub fn reasons(facts: &Facts) -> Vec<Reason> {
             because("store-failed", format!("the store has failed ({message}); mend the cause and restart"));
         }
         Health::Stopped => because("store-stopped", "the store has ended".to_owned()),
+    }
+    if facts.reactors_failed > 0 {
+        let count = facts.reactors_failed;
+        because(
+            "reactors",
+            format!("{count} of the reactors ended by a defect; restart the hub and report it"),
+        );
     }
     for (slug, what, setting, (open, max)) in [
         ("subscribers", "streams", "subscribers_max", facts.subscribers),
@@ -91,6 +101,7 @@ mod tests {
             draining: false,
             subscribers: (899, 1_000),
             connections: (1_799, 2_000),
+            reactors_failed: 0,
             ready_percent: 90,
         };
         let check = |facts: Facts, expected: &[&str]| {
@@ -101,6 +112,7 @@ mod tests {
         check(Facts { draining: true, ..fine.clone() }, &["draining"]);
         check(Facts { subscribers: (900, 1_000), ..fine.clone() }, &["subscribers"]);
         check(Facts { connections: (1_800, 2_000), ..fine.clone() }, &["connections"]);
+        check(Facts { reactors_failed: 1, ..fine.clone() }, &["reactors"]);
         check(Facts { health: Health::Stopped, ..fine.clone() }, &["store-stopped"]);
         let message = "no space left on device".into();
         check(

@@ -54,10 +54,13 @@ impl Reactors {
             reactors.mailboxes.push(reactor.mailbox());
             let runtime = runtime.clone();
             let thread = std::thread::Builder::new().name(format!("tidings-reactor-{number}"));
+            let app = Arc::clone(app);
             reactors.threads.push(thread.spawn(move || {
                 // Routes set timers and start tasks.
                 let _entered = runtime.enter();
+                let told = TellPanic(&app);
                 reactor.run();
+                std::mem::forget(told);
             })?);
         }
         Ok(reactors)
@@ -83,9 +86,18 @@ impl Reactors {
     pub(crate) async fn join(mut self) {
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().try_for_each(JoinHandle::join));
-        if !matches!(joined.await, Ok(Ok(()))) {
-            error!("a reactor ended in a panic");
-        }
+        // One that ended in a panic has told.
+        _ = joined.await;
+    }
+}
+
+/// A reactor that is no more serves nobody: readiness says so, and the others go on.
+struct TellPanic<'a>(&'a App);
+
+impl Drop for TellPanic<'_> {
+    fn drop(&mut self) {
+        self.0.counters.reactor_failed();
+        error!("a reactor ended by a defect, and cut its streams; restart the hub and report it");
     }
 }
 

@@ -1,0 +1,92 @@
+//! `tidings bench` against the real hub: it counts what is there, and notices what is not.
+#![cfg(target_os = "linux")]
+
+mod process;
+
+use std::process::{Command, Output};
+
+use process::HubProcess;
+use serde_json::Value;
+
+fn bench(url: &str, more: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidings")).args(["bench", url, "--quiet"]).args(more).output().unwrap()
+}
+
+#[track_caller]
+fn measure(url: &str, more: &[&str]) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, svg) = (dir.path().join("result.json"), dir.path().join("latency.svg"));
+    let more = [more, &["--json", json.to_str().unwrap(), "--svg", svg.to_str().unwrap()]].concat();
+    let output = bench(url, &more);
+    assert!(output.status.success(), "{output:?}");
+    assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg"));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.starts_with("streams ") && table.contains("\nserver "), "{table}");
+    serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap()
+}
+
+#[test]
+fn every_event_is_counted_once_and_the_server_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = HubProcess::start(dir.path(), &["--durability", "os"]);
+    let url = hub.url("/topics/bench-{n}");
+    let one = measure(
+        &url,
+        &[
+            "--subscribers",
+            "90",
+            "--topics",
+            "3",
+            "--rate",
+            "60",
+            "--duration",
+            "1",
+            "--workers",
+            "2",
+            "--warm-up",
+            "0.1",
+        ],
+    );
+    assert_eq!(
+        (&one["streams"], &one["streams_refused"], &one["streams_lost"]),
+        (&90.into(), &0.into(), &0.into())
+    );
+    assert_eq!(one["delivered"], one["expected"]);
+    assert_eq!((&one["missing"], &one["repeated"]), (&0.into(), &0.into()));
+    assert!((57..=66).contains(&one["published"].as_u64().unwrap()), "{one}");
+    assert_eq!(one["delivered"].as_u64().unwrap(), 30 * one["published"].as_u64().unwrap());
+    assert!(one["server_cpu_us_per_delivery"].as_f64().unwrap() > 0.0);
+    assert!(one["latency_ms"]["p50"].as_f64().unwrap() > 0.0);
+    let flat = measure(
+        &url,
+        &["--subscribers", "20", "--flat-out", "--batch", "7", "--duration", "0.5", "--warm-up", "0"],
+    );
+    assert_eq!(flat["delivered"], flat["expected"]);
+    assert!(
+        flat["published"].as_u64().unwrap() > 0 && flat["published"].as_u64().unwrap() % 7 == 0,
+        "{flat}"
+    );
+    let idle =
+        measure(&url, &["--subscribers", "50", "--no-publish", "--duration", "0.1", "--settle", "0.1"]);
+    assert_eq!((&idle["streams"], &idle["published"]), (&50.into(), &0.into()));
+}
+
+#[test]
+fn a_full_hub_and_one_that_is_not_there_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = HubProcess::start(
+        dir.path(),
+        &["--durability", "os", "--subscribers-max", "10", "--overload", "503"],
+    );
+    let url = hub.url("/topics/bench");
+    let full = measure(&url, &["--subscribers", "15", "--rate", "20", "--duration", "0.5", "--warm-up", "0"]);
+    assert_eq!((&full["streams"], &full["streams_refused"]), (&10.into(), &5.into()));
+    assert!(full["reason"].as_str().unwrap().contains("503"), "{full}");
+    assert_eq!(full["delivered"], full["expected"]);
+    let refused = bench(&hub.url("/nowhere"), &["--subscribers", "2", "--duration", "0.1"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("404"), "{said}");
+    drop(hub);
+    let gone = bench("http://127.0.0.1:1/topics/a", &["--subscribers", "2"]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+}
