@@ -1,10 +1,11 @@
-//! `cargo xtask bench log`: peers and we by turns in one run, and the run kept.
+//! `cargo xtask bench log` and `bench fanout`: peers and we by turns in one run, and the run kept.
 //!
 //! Measures nothing itself: it starts the programs of `bench/`, gathers the lines `name value unit` they print, and
 //! writes what was said and a table of it. **Invariant:** a peer that is not installed is named in the result, and a
 //! server that was started is ended, whatever happens.
 
 mod choice;
+mod fanout;
 mod report;
 mod server;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub(crate) use choice::Choice;
+pub(crate) use fanout::run as run_fanout;
 use report::Report;
 use server::{Server, pinned};
 
@@ -30,7 +32,7 @@ const PEERS: [&str; 3] = ["axum", "durable-streams", "tidings"];
 /// If a program could not be built or started, or said that something went wrong.
 pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
     let bench = Bench::new(root, choice)?;
-    let mut report = Report::new(root, choice)?;
+    let mut report = Report::new(root, ("log", "The log"), choice)?;
     bench.build(&mut report)?;
     for round in 1..=choice.rounds {
         report.note(&format!("round {round} of {}", choice.rounds));
@@ -96,7 +98,7 @@ impl Bench {
     }
 
     fn requests(&self, peer: &str, report: &mut Report) -> Result<(), Failure> {
-        let Some(server) = Server::start(peer, &self.root, &self.dir, SERVER_CORE, report)? else {
+        let Some(server) = Server::start(peer, &self.root, &self.dir, &[], report)? else {
             return Ok(());
         };
         let mut load = self.load("requests", &server);
@@ -108,7 +110,7 @@ impl Bench {
     }
 
     fn stream(&self, report: &mut Report) -> Result<(), Failure> {
-        match Server::start("tidings", &self.root, &self.dir, SERVER_CORE, report)? {
+        match Server::start("tidings", &self.root, &self.dir, &[], report)? {
             Some(server) => report.run("", &mut self.load("stream", &server)),
             None => Ok(()),
         }

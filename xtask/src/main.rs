@@ -27,6 +27,7 @@ cargo xtask <command>
   torture --cycles N [--seed K] [--host NAME]
                               kill -9 under load, again and again; leaves a record in bench/runs
   bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
+  bench fanout --host NAME    delivery to many streams, by turns with peers and bare loops; kept there too
         [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run
   fuzz [--seconds N] [--host NAME] [--only TARGET]
                               coverage-guided inputs for what must hold for any bytes; leaves a record in bench/runs";
@@ -54,6 +55,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["simulate", rest @ ..] => campaign::run(&repo::root()?, &campaign::SIMULATE, rest),
         ["torture", rest @ ..] => campaign::run(&repo::root()?, &campaign::TORTURE, rest),
         ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
+        ["bench", "fanout", rest @ ..] => bench::run_fanout(&repo::root()?, &bench::Choice::parse(rest)?),
         ["api"] => api::write(&repo::root()?),
         ["fuzz", rest @ ..] => fuzz::Campaign::parse(rest)?.run(&repo::root()?),
         ["help" | "--help" | "-h"] => {

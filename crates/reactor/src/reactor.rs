@@ -87,6 +87,8 @@ pub struct Reactor<D: Door> {
     pub(crate) wanted: Vec<GroupKey>,
     accepting: Accepting,
     drain: Option<Drain>,
+    /// There was an order to drain: nobody becomes live any more.
+    pub(crate) drained: bool,
     pub(crate) stage: Stage,
     lag_due: u32,
     /// How many lag, over all groups.
@@ -151,6 +153,7 @@ impl<D: Door> Reactor<D> {
             wanted: Vec::new(),
             accepting: Accepting::No,
             drain: None,
+            drained: false,
             stage: Stage::Serving,
             lag_due: 0,
             lagging: 0,
@@ -258,6 +261,7 @@ impl<D: Door> Reactor<D> {
             self.topic_closed(&topic);
         }
         if let Some(over_ms) = self.mailbox.take_drain() {
+            self.drained = true;
             self.drain = Some(Drain { begun: now(), over: Duration::from_millis(over_ms), next: 0 });
         }
         let stage = self.mailbox.stage();
@@ -324,9 +328,7 @@ impl<D: Door> Reactor<D> {
         let is_over = elapsed >= over;
         let share = elapsed.as_millis().saturating_mul(all as u128) / over.as_millis().max(1);
         let until = if is_over { all } else { usize::try_from(share).unwrap_or(all).min(all) };
-        // In the end also those that became live meanwhile, in places that were passed.
-        let from = if is_over { 0 } else { next };
-        for key in from..until {
+        for key in next..until {
             if self.conns.get(key).is_some_and(|conn| matches!(conn.state, State::Live(_))) {
                 self.send_away(u32::try_from(key).unwrap_or(u32::MAX));
             }

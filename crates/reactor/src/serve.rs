@@ -262,6 +262,9 @@ impl<D: Door> Reactor<D> {
         if ended {
             return self.end_stream(key, End::Over);
         }
+        if self.drained {
+            return self.send_away(key);
+        }
         if self.config.heartbeat_ms > 0 {
             let heartbeat_ms = self.heartbeat_ms(key);
             self.due_in(key, heartbeat_ms);

@@ -1,5 +1,6 @@
 //! What was asked for on the command line.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::Failure;
@@ -13,6 +14,8 @@ pub(crate) struct Choice {
     pub(crate) seconds: u32,
     /// Size of the large log.
     pub(crate) gib: u32,
+    /// Open streams.
+    pub(crate) subscribers: u32,
     /// Where to write while it runs; removed afterwards.
     pub(crate) dir: Option<PathBuf>,
     /// A large log that was generated before, or is to be kept here.
@@ -25,7 +28,15 @@ impl Choice {
     /// # Errors
     /// An unknown name, or a value that is none.
     pub(crate) fn parse(words: &[&str]) -> Result<Self, Failure> {
-        let mut choice = Self { host: String::new(), rounds: 5, seconds: 3, gib: 10, dir: None, reuse: None };
+        let mut choice = Self {
+            host: String::new(),
+            rounds: 5,
+            seconds: 3,
+            gib: 10,
+            subscribers: 10_000,
+            dir: None,
+            reuse: None,
+        };
         for pair in words.chunks(2) {
             let [name, value] = pair else { return Err(format!("{} needs a value", pair.join(" "))) };
             let number = || match value.parse() {
@@ -37,6 +48,7 @@ impl Choice {
                 "--rounds" => choice.rounds = number()?,
                 "--seconds" => choice.seconds = number()?,
                 "--gib" => choice.gib = number()?,
+                "--subscribers" => choice.subscribers = number()?,
                 "--dir" => choice.dir = Some(value.into()),
                 "--reuse" => choice.reuse = Some(value.into()),
                 other => return Err(format!("unknown option {other}")),
@@ -47,6 +59,17 @@ impl Choice {
             return Err("say what the machine shall be called in the results: --host NAME".to_owned());
         }
         Ok(choice)
+    }
+}
+
+/// As it is typed again.
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, rounds, seconds, gib, subscribers, .. } = self;
+        write!(
+            f,
+            "--host {host} --rounds {rounds} --seconds {seconds} --gib {gib} --subscribers {subscribers}"
+        )
     }
 }
 

@@ -9,6 +9,8 @@ use crate::Failure;
 
 pub(super) struct Report {
     dir: PathBuf,
+    /// What is measured: the files' name, and their title.
+    what: (&'static str, &'static str),
     root: String,
     raw: String,
     /// Figures in the order in which they first came, each with its values over the rounds.
@@ -22,15 +24,16 @@ struct Figure {
 }
 
 impl Report {
-    pub(super) fn new(root: &Path, choice: &Choice) -> Result<Self, Failure> {
+    pub(super) fn new(
+        root: &Path,
+        what: (&'static str, &'static str),
+        choice: &Choice,
+    ) -> Result<Self, Failure> {
         let date = said(Command::new("date").args(["-u", "+%F"]))?;
         let dir = root.join(format!("bench/runs/{}-{}", date.trim(), choice.host));
         let mut report =
-            Self { dir, root: format!("{}/", root.display()), raw: String::new(), figures: Vec::new() };
-        report.note(&format!(
-            "cargo xtask bench log --host {} --rounds {} --seconds {} --gib {}",
-            choice.host, choice.rounds, choice.seconds, choice.gib
-        ));
+            Self { dir, what, root: format!("{}/", root.display()), raw: String::new(), figures: Vec::new() };
+        report.note(&format!("cargo xtask bench {} {choice}", what.0));
         report.note(&machine());
         Ok(report)
     }
@@ -72,7 +75,7 @@ impl Report {
         Ok(())
     }
 
-    fn add(&mut self, name: &str, value: f64, unit: &str) {
+    pub(super) fn add(&mut self, name: &str, value: f64, unit: &str) {
         match self.figures.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.values.push(value),
             None => self.figures.push(Figure {
@@ -100,26 +103,38 @@ impl Report {
         println!("\n{table}");
         let write = || {
             std::fs::create_dir_all(&self.dir)?;
-            std::fs::write(self.dir.join("log.txt"), &self.raw)?;
-            std::fs::write(self.dir.join("log.md"), &table)
+            std::fs::write(self.dir.join(format!("{}.txt", self.what.0)), &self.raw)?;
+            std::fs::write(self.dir.join(format!("{}.md", self.what.0)), &table)
         };
         write().map_err(|error| format!("{}: {error}", self.dir.display()))
     }
 
     fn table(&self) -> String {
-        let mut table = String::from(
-            "# The log\n\nMedian of the rounds, with the lowest and the highest. What was run, on what, and all it said: `log.txt`.\n\n| | median | lowest | highest | unit |\n|---|---|---|---|---|\n",
+        let (name, title) = self.what;
+        let mut table = format!(
+            "# {title}\n\nMedian of the rounds, with the lowest and the highest. What was run, on what, and all it said: `{name}.txt`.\n\n| | median | lowest | highest | unit |\n|---|---|---|---|---|\n",
         );
         for figure in &self.figures {
             let mut values = figure.values.clone();
             values.sort_by(f64::total_cmp);
             let at = |at: usize| number(values.get(at).copied().unwrap_or(f64::NAN));
+            let median = number(median(&values));
             let last = values.len().saturating_sub(1);
             let (name, unit) = (&figure.name, &figure.unit);
             // Into a string nothing fails.
-            _ = writeln!(table, "| {name} | {} | {} | {} | {unit} |", at(values.len() / 2), at(0), at(last));
+            _ = writeln!(table, "| {name} | {median} | {} | {} | {unit} |", at(0), at(last));
         }
         table
+    }
+}
+
+/// The middle of sorted values, or between the two in the middle.
+fn median(values: &[f64]) -> f64 {
+    let at = |at: usize| values.get(at).copied().unwrap_or(f64::NAN);
+    match values.len() {
+        0 => f64::NAN,
+        count if count.is_multiple_of(2) => (at(count / 2 - 1) + at(count / 2)) / 2.0,
+        count => at(count / 2),
     }
 }
 
@@ -158,7 +173,13 @@ mod tests {
     #[test]
     fn a_table_has_medians_and_ratios_by_round() {
         let figures = Vec::new();
-        let mut report = Report { dir: PathBuf::new(), root: String::new(), raw: String::new(), figures };
+        let mut report = Report {
+            dir: PathBuf::new(),
+            what: ("log", "The log"),
+            root: String::new(),
+            raw: String::new(),
+            figures,
+        };
         for (name, value) in [("a", 2.0), ("b", 1.0), ("a", 9.0), ("b", 3.0), ("a", 4.0), ("b", 4.0)] {
             report.add(name, value, "per_s");
         }
@@ -168,6 +189,7 @@ mod tests {
         assert!(table.contains("| a | 4.00 | 2.00 | 9.00 | per_s |"), "{table}");
         assert!(table.contains("| a to b | 2.00 | 1.00 | 3.00 | x |"), "{table}");
         assert!(!table.contains("nothing"));
+        assert_eq!([median(&[1.0, 2.0]), median(&[1.0, 2.0, 9.0])], [1.5, 2.0]);
         assert_eq!(figure("append 12.5 events/s"), Some(("append", 12.5, "events/s")));
         assert_eq!(figure("$ taskset"), None);
     }

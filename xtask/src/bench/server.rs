@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::SERVER_CORE;
 use super::report::Report;
 use crate::Failure;
 
@@ -27,7 +28,7 @@ impl Server {
         peer: &str,
         root: &Path,
         dir: &Path,
-        core: &str,
+        more: &[&str],
         report: &mut Report,
     ) -> Result<Option<Self>, Failure> {
         let data = dir.join("data");
@@ -37,13 +38,21 @@ impl Server {
         let address = format!("127.0.0.1:{port}");
         let (mut command, path, is_created) = match peer {
             "tidings" => {
-                let mut command = pinned(core, &root.join("target/release/tidings"));
-                command.args(["serve", "--listen", &address, "--admin", "none", "--data"]).arg(&data);
+                let mut command = pinned(SERVER_CORE, &root.join("target/release/tidings"));
+                command
+                    .args(["serve", "--listen", &address, "--admin", "none", "--data"])
+                    .arg(&data)
+                    .args(more);
                 (command, "/topics/bench", false)
             }
             "axum" => {
-                let mut command = pinned(core, &root.join("bench/target/release/tidings-peer-axum"));
+                let mut command = pinned(SERVER_CORE, &root.join("bench/target/release/tidings-peer-axum"));
                 command.arg(&port);
+                (command, "/topics/bench", false)
+            }
+            "bare" | "bare-each" => {
+                let mut command = pinned(SERVER_CORE, &root.join("bench/target/release/tidings-peer-bare"));
+                command.arg(&port).arg(if peer == "bare" { "log" } else { "each" });
                 (command, "/topics/bench", false)
             }
             _ => {
@@ -51,7 +60,7 @@ impl Server {
                     report.note("durable-streams-server is not on the PATH: cargo install durable-streams --version 0.1.5");
                     return Ok(None);
                 };
-                let mut command = pinned(core, &program);
+                let mut command = pinned(SERVER_CORE, &program);
                 command.args(["--port", &port, "--data-dir"]).arg(&data);
                 (command, "/v1/stream/bench", true)
             }

@@ -273,7 +273,7 @@ mod tests {
     fn latency_is_counted_from_the_mark() {
         let (mut scan, mut tally) = (Scan::default(), Tally::new());
         scan.read(b"HTTP/1.1 200 OK\r\n\r\n@1@1000000@", 3_500_000, &mut tally).unwrap();
-        assert_eq!(tally.latency_us.max(), 2_500);
+        assert!((2_495..=2_505).contains(&tally.latency_us.max()), "{}", tally.latency_us.max());
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! `cargo xtask bench fanout`: delivery to many streams, by turns with peers and with bare loops as the limit.
+//!
+//! Each case is a fresh server on one core and `tidings bench` on the other. Where the bare loop is the yardstick, which
+//! keeps nothing, ours keeps nothing either (`--durability memory`); what `fsync` adds is a case of its own.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::server::{Server, pinned};
+use super::{Bench, Choice, LOAD_CORE, Report};
+use crate::Failure;
+
+/// A server under a load.
+struct Case {
+    name: &'static str,
+    peer: &'static str,
+    /// Its arguments, if it is ours.
+    more: &'static [&'static str],
+    /// Added to the path, where several topics are meant.
+    topics: u32,
+    load: &'static [&'static str],
+}
+
+const MEMORY: &[&str] = &["--durability", "memory"];
+const FSYNC: &[&str] = &["--durability", "fsync"];
+const NO_REACTOR: &[&str] = &["--durability", "memory", "--reactors", "0"];
+const ONE: &[&str] = &["--durability", "memory", "--reactors", "1"];
+const PACED: &[&str] = &["--rate", "8"];
+const FLAT_OUT: &[&str] = &["--flat-out", "--batch", "8"];
+/// Peers that take one event in a request.
+const FLAT_OUT_SINGLE: &[&str] = &["--flat-out"];
+
+const CASES: &[Case] = &[
+    Case { name: "paced/bare", peer: "bare", more: &[], topics: 1, load: PACED },
+    Case { name: "paced/tidings", peer: "tidings", more: ONE, topics: 1, load: PACED },
+    Case { name: "paced/tidings fsync", peer: "tidings", more: FSYNC, topics: 1, load: PACED },
+    Case { name: "paced/tidings without reactor", peer: "tidings", more: NO_REACTOR, topics: 1, load: PACED },
+    Case { name: "paced/axum", peer: "axum", more: &[], topics: 1, load: PACED },
+    Case { name: "paced/durable-streams", peer: "durable-streams", more: &[], topics: 1, load: PACED },
+    Case {
+        name: "paced, a topic for each stream/tidings",
+        peer: "tidings",
+        more: ONE,
+        topics: 0,
+        load: &["--rate", "80000"],
+    },
+    Case { name: "flat out/bare", peer: "bare", more: &[], topics: 1, load: FLAT_OUT },
+    Case { name: "flat out/bare-each", peer: "bare-each", more: &[], topics: 1, load: FLAT_OUT },
+    Case { name: "flat out/tidings", peer: "tidings", more: ONE, topics: 1, load: FLAT_OUT },
+    Case { name: "flat out/tidings two reactors", peer: "tidings", more: MEMORY, topics: 1, load: FLAT_OUT },
+    Case { name: "flat out/axum", peer: "axum", more: &[], topics: 1, load: FLAT_OUT_SINGLE },
+    Case {
+        name: "flat out/durable-streams",
+        peer: "durable-streams",
+        more: &[],
+        topics: 1,
+        load: FLAT_OUT_SINGLE,
+    },
+    Case { name: "flat out, 100 topics/tidings", peer: "tidings", more: ONE, topics: 100, load: FLAT_OUT },
+];
+
+/// Ratios to be told: name, of, to.
+const RATIOS: &[(&str, &str, &str)] = &[
+    ("paced CPU: tidings to bare", "paced/tidings cpu", "paced/bare cpu"),
+    ("paced CPU: axum to bare", "paced/axum cpu", "paced/bare cpu"),
+    ("paced CPU: durable-streams to bare", "paced/durable-streams cpu", "paced/bare cpu"),
+    ("paced p99: tidings to bare", "paced/tidings p99", "paced/bare p99"),
+    (
+        "paced CPU: a topic for each to one topic",
+        "paced, a topic for each stream/tidings cpu",
+        "paced/tidings cpu",
+    ),
+    ("flat out CPU: tidings to bare", "flat out/tidings cpu", "flat out/bare cpu"),
+    ("flat out CPU: 100 topics to one", "flat out, 100 topics/tidings cpu", "flat out/tidings cpu"),
+    ("flat out CPU: two reactors to one", "flat out/tidings two reactors cpu", "flat out/tidings cpu"),
+    ("flat out deliveries: tidings to bare", "flat out/tidings rate", "flat out/bare rate"),
+];
+
+/// Runs it.
+///
+/// # Errors
+/// If a program could not be built or started, or said that something went wrong.
+pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
+    let bench = Bench::new(root, choice)?;
+    let mut report = Report::new(root, ("fanout", "Delivery to many streams"), choice)?;
+    bench.build(&mut report)?;
+    for round in 1..=choice.rounds {
+        report.note(&format!("round {round} of {}", choice.rounds));
+        for case in CASES {
+            measure(&bench, case, choice, &mut report)?;
+        }
+    }
+    for (name, of, to) in RATIOS {
+        report.ratio(name, of, to);
+    }
+    report.finish()
+}
+
+fn measure(bench: &Bench, case: &Case, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    let Some(server) = Server::start(case.peer, &bench.root, &bench.dir, case.more, report)? else {
+        return Ok(());
+    };
+    if server.is_created {
+        create(&server)?;
+    }
+    let json = bench.dir.join("result.json");
+    let mut load = pinned(LOAD_CORE, &bench.root.join("target/release/tidings"));
+    let (read, write) = match (case.peer, case.topics) {
+        ("durable-streams", _) => (format!("{}?offset=-1&live=sse", server.path), server.path.to_owned()),
+        (_, 1) => (server.path.to_owned(), server.path.to_owned()),
+        _ => (format!("{}-{{n}}", server.path), format!("{}-{{n}}", server.path)),
+    };
+    let topics = if case.topics == 0 { choice.subscribers } else { case.topics };
+    load.arg("bench").arg(format!("http://{}{read}", server.address));
+    load.args(["--publish-url", &format!("http://{}{write}", server.address)]);
+    load.args(["--subscribers", &choice.subscribers.to_string(), "--topics", &topics.to_string()]);
+    load.args(["--duration", &choice.seconds.to_string(), "--workers", "1", "--quiet"]).args(case.load);
+    load.arg("--json").arg(&json);
+    report.run("", &mut load)?;
+    let text = std::fs::read_to_string(&json).map_err(|error| format!("no result: {error}"))?;
+    let result: Value = serde_json::from_str(&text).map_err(|error| format!("no result: {error}"))?;
+    report.note(&serde_json::to_string(&result).unwrap_or_default());
+    let mut add = |what: &str, pointer: &str, unit: &str| {
+        if let Some(value) = result.pointer(pointer).and_then(Value::as_f64) {
+            report.add(&format!("{} {what}", case.name), value, unit);
+        }
+    };
+    add("cpu", "/server_cpu_us_per_delivery", "µs/delivery");
+    add("rate", "/delivered_per_second", "deliveries/s");
+    add("p50", "/latency_ms/p50", "ms");
+    add("p99", "/latency_ms/p99", "ms");
+    add("memory", "/server_memory_bytes_per_stream", "B/stream");
+    add("missing", "/missing", "events");
+    Ok(())
+}
+
+/// Makes the stream of a peer that wants that first.
+fn create(server: &Server) -> Result<(), Failure> {
+    let request = format!(
+        "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        server.path
+    );
+    let answer = || {
+        let mut socket = TcpStream::connect(&server.address)?;
+        socket.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = answer().map_err(|error| format!("{}: {error}", server.path))?;
+    if answer.starts_with("HTTP/1.1 2") { Ok(()) } else { Err(format!("{}: {answer}", server.path)) }
+}
