@@ -8,12 +8,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::{SocketFlags, accept_with};
 use slab::Slab;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
+/// Subscribers that are written to between two looks at the sockets.
+const SLICE: usize = 512;
 /// The log is begun anew when it is this long and everybody has all of it.
 const LOG_BYTES_MAX: usize = 256 << 20;
 
@@ -38,9 +41,13 @@ fn main() {
     let mut ends: Vec<usize> = Vec::new();
     let mut events = Vec::with_capacity(512);
     let mut buffer = vec![0; 256 << 10];
+    // Subscribers before this one have what there was when the round began; `usize::MAX`: there is no round.
+    let (mut next, mut head) = (usize::MAX, 0);
     loop {
         events.clear();
-        if epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None).is_err() {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = (next != usize::MAX).then_some(&timeout);
+        if epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), timeout).is_err() {
             continue;
         }
         let before = log.len();
@@ -103,23 +110,38 @@ fn main() {
                 _ = connection.socket.write(ANSWER);
             }
         }
-        if ends.is_empty() {
-            continue;
-        }
-        if !each {
-            ends.drain(..ends.len() - 1);
-        }
-        for end in &ends {
-            for (_, connection) in &mut connections {
-                if let Some(cursor) = &mut connection.cursor {
-                    send(&connection.socket, &log[..*end], cursor);
+        if each {
+            for end in &ends {
+                for (_, connection) in &mut connections {
+                    if let Some(cursor) = &mut connection.cursor {
+                        send(&connection.socket, &log[..*end], cursor);
+                    }
                 }
+            }
+        } else {
+            // A part of a round at a time, so that more events come in meanwhile: the next round has all of them.
+            if next == usize::MAX && log.len() > head {
+                (next, head) = (0, log.len());
+            }
+            let until = next.saturating_add(SLICE).min(connections.capacity());
+            for key in next.min(until)..until {
+                if let Some(Connection { socket, cursor: Some(cursor), .. }) = connections.get_mut(key) {
+                    send(socket, &log[..head], cursor);
+                }
+            }
+            if next != usize::MAX {
+                next = if until == connections.capacity() { usize::MAX } else { until };
+            }
+            if next == usize::MAX && log.len() > head {
+                next = 0;
+                head = log.len();
             }
         }
         let everybody_has_all = || connections.iter().all(|(_, c)| c.cursor.is_none_or(|at| at == log.len()));
         if log.len() > LOG_BYTES_MAX && everybody_has_all() {
             log.clear();
             connections.iter_mut().for_each(|(_, c)| c.cursor = c.cursor.map(|_| 0));
+            (next, head) = (usize::MAX, 0);
         }
     }
 }

@@ -74,7 +74,7 @@ impl Crew {
             say("first", first.to_string());
             say("count", count.to_string());
             say("topics", plan.topics.to_string());
-            if let Some(source) = plan.source(number) {
+            if let Some(source) = plan.source(number, std::process::id()) {
                 say("source", source.to_string());
             }
             plan.headers.iter().for_each(|header| say("header", header.clone()));

@@ -167,11 +167,13 @@ impl Plan {
     }
 
     /// The address from which a worker opens its streams: on the loopback interface each has its own, because one has
-    /// only some 28,000 ports to one address.
-    pub(super) fn source(&self, worker: u64) -> Option<IpAddr> {
+    /// only some 28,000 ports to one address. `run` keeps the ports that a run before this one has just left out of
+    /// the way: the system looks long for free ones among them.
+    pub(super) fn source(&self, worker: u64, run: u32) -> Option<IpAddr> {
         let is_loopback = matches!(self.addr.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let [_, _, high, low] = u32::try_from(worker + 2).unwrap_or(2).to_be_bytes();
-        is_loopback.then(|| IpAddr::from([127, 0, high, low]))
+        let [.., net] = (run % 250 + 1).to_be_bytes();
+        is_loopback.then(|| IpAddr::from([127, net, high, low]))
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
         assert_eq!(plan.expected(8, 10), 3 * 4 + 3 * 3 + 2 * 3);
         assert_eq!(with_topic(&plan.url, 7), "/t-7?a=b");
         assert_eq!(host(&plan.url), "127.0.0.1:1");
-        assert_eq!(plan.source(300), Some(IpAddr::from([127, 0, 1, 46])));
+        assert_eq!(plan.source(300, 252), Some(IpAddr::from([127, 3, 1, 46])));
     }
 
     #[test]
