@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { Publisher } from '../../web/client/dist/publisher.js';
 import { startServer } from '../../web/client/tests/server.mjs';
 import { cases as hubCases } from '../../web/client/tests/suite/hub.mjs';
 import { cases as indexedDbCases } from '../../web/client/tests/suite/indexeddb.mjs';
@@ -60,5 +61,56 @@ describe('the client in Firefox', () => {
     await hub.publish('refused', 'two');
     await until(() => window.log.includes('two'));
     assert.deepEqual(await page.evaluate(() => window.log.filter((entry) => entry !== 'network' && entry !== 'open')), ['one', 'two']);
+  });
+
+  test('the leading tab is closed ten times: 0 lost, 0 twice', { timeout: 180_000 }, async () => {
+    const open = async () => {
+      const tab = await browser.newPage();
+      await tab.goto(`${server.url}/`);
+      await tab.evaluate(async (hub) => {
+        const [{ Topics }, { shared }] = await Promise.all([import('/dist/topics.js'), import('/dist/shared.js')]);
+        window.log = [];
+        window.streams = 0;
+        const counting = (url, init) => {
+          if (init.headers.get('accept') === 'text/event-stream') {
+            window.streams += 1;
+            init.signal.addEventListener('abort', () => (window.streams -= 1));
+          }
+          return fetch(url, init);
+        };
+        const topics = new Topics(`${hub}/events`, { link: shared, fetch: counting, retryMs: 100 });
+        await topics.subscribe('closed', ({ data }) => window.log.push(Number(data))).ready;
+      }, hub.url);
+      return tab;
+    };
+    const complete = async (tab) => {
+      const log = await tab.evaluate(() => window.log);
+      log.forEach((data, at) => assert.equal(data, log[0] + at));
+      return log.at(-1);
+    };
+    const publisher = new Publisher(`${hub.url}/events`, { topic: 'closed' });
+    const acks = [];
+    const timer = setInterval(() => acks.push(publisher.publish({ data: String(acks.length) })), 10);
+    const tabs = [await open(), await open(), await open()];
+    for (let closed = 0; closed < 10; closed += 1) {
+      for (let tries = 0; ; tries += 1) {
+        const streams = await Promise.all(tabs.map((tab) => tab.evaluate(() => window.streams)));
+        const at = streams.indexOf(1);
+        assert.ok(tries < 400, `streams: ${streams}`);
+        if (at < 0) continue;
+        const [leading] = tabs.splice(at, 1);
+        await complete(leading);
+        await leading.close();
+        break;
+      }
+      tabs.push(await open());
+    }
+    clearInterval(timer);
+    await Promise.all(acks);
+    for (const tab of tabs) {
+      await tab.waitForFunction((last) => window.log.at(-1) === last, { timeout: 20_000 }, acks.length - 1);
+      assert.equal(await complete(tab), acks.length - 1);
+      await tab.close();
+    }
   });
 });

@@ -167,7 +167,8 @@ fn browser(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     let binary = build_tidings(root)?;
     let directory = root.join("tests/browser");
     npm_ci(&directory)?;
-    node_tests(&directory, &binary, &[], tally)
+    // As in `web`: what fails may leave streams open.
+    node_tests(&directory, &binary, &["--test-force-exit"], tally)
 }
 
 fn web(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
