@@ -23,6 +23,18 @@ export interface Link {
 
 export type MakeLink = (url: URL, init: ConnectionInit, sink: LinkSink) => Link;
 
+/** What the hub takes in one stream; and a request's head has at most 64 KiB there. */
+const SELECTORS_MAX = 1_000;
+const SELECTORS_BYTES_MAX = 48 << 10;
+
+/** Whether one stream can have all of these. */
+export function fits(selectors: ReadonlySet<string>): boolean {
+  if (selectors.size > SELECTORS_MAX) return false;
+  let bytes = 0;
+  for (const selector of selectors) bytes += encodeURIComponent(selector).length + '&topic='.length;
+  return bytes <= SELECTORS_BYTES_MAX;
+}
+
 /** Topics that nobody wants any more cost a little; a reconnect for each would cost more. */
 const SHRINK_AFTER_MS = 1_000;
 

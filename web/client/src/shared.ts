@@ -5,7 +5,7 @@
 // Promise: whatever is missing, blocked or refused, the tab has a connection of its own at last.
 
 import { type ConnectionInit, EventSource as DirectSource, type EventSourceInit, SourceError, SourceTarget, resolve } from './index.js';
-import { type Link, type LinkItem, type LinkSink, type MakeLink, Stream, type Subscription, Topics, earliest } from './topics.js';
+import { type Link, type LinkItem, type LinkSink, type MakeLink, Stream, type Subscription, Topics, earliest, fits } from './topics.js';
 
 /** What tabs say to one another. */
 type Said =
@@ -13,6 +13,7 @@ type Said =
   | { readonly kind: 'want'; readonly tab: string; readonly selectors: readonly string[]; readonly after: string }
   | { readonly kind: 'batch'; readonly before: string; readonly items: readonly LinkItem[] }
   | { readonly kind: 'state'; readonly state: 0 | 1 | 2; readonly error: SourceError | undefined; readonly afterMs: number | undefined }
+  | { readonly kind: 'full'; readonly tab: string }
   | { readonly kind: 'now' }
   | { readonly kind: 'ping' }
   | { readonly kind: 'pong' };
@@ -215,7 +216,17 @@ class SharedLink implements Link {
 
   #apply(): void {
     this.#gather = undefined;
-    const selectors = new Set([...this.#wants.values()].flatMap((want) => want.selectors));
+    // Its own first: whoever leads has what he wants.
+    let selectors = new Set(this.#want.selectors);
+    for (const [tab, want] of [...this.#wants]) {
+      const more = new Set([...selectors, ...want.selectors]);
+      if (fits(more)) selectors = more;
+      else {
+        // More than one stream can have: that tab needs one of its own.
+        this.#wants.delete(tab);
+        this.#say({ kind: 'full', tab });
+      }
+    }
     const after = earliest(this.#afters);
     this.#afters = [];
     this.#stream?.want([...selectors], after);
@@ -237,6 +248,7 @@ class SharedLink implements Link {
       // Two lead for a moment when one was taken for dead: each believes its own stream.
       if (isLeading) return;
       if (said.kind === 'lead') this.#ask();
+      else if (said.kind === 'full' && said.tab === this.#tab) this.#alone();
       else if (said.kind === 'batch') this.#sink.batch(said.before, said.items);
       else if (said.kind === 'state') {
         const { error, state, afterMs } = said;

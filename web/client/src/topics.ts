@@ -5,12 +5,12 @@
 
 import { type ConnectionInit, SourceError, resolve, transient, waitMs } from './index.js';
 import { type Gap, type HistoryEvent, historyPage } from './history.js';
-import { type Link, type LinkItem, type MakeLink, Stream, earliest } from './link.js';
+import { type Link, type LinkItem, type MakeLink, Stream, earliest, fits } from './link.js';
 import { compare, isHole, isNew } from './position.js';
 
 export type { Gap, HistoryEvent } from './history.js';
 export { historyPage } from './history.js';
-export { Stream, earliest, type Link, type LinkItem, type LinkSink, type MakeLink } from './link.js';
+export { Stream, earliest, fits, type Link, type LinkItem, type LinkSink, type MakeLink } from './link.js';
 export { compare } from './position.js';
 
 /** An event of a topic. */
@@ -54,8 +54,6 @@ export interface Subscription {
   close(): void;
 }
 
-/** The hub takes no more in one stream. */
-const SELECTORS_MAX = 1_000;
 const REWANT_MS = 1_000;
 
 class Member implements Subscription {
@@ -143,7 +141,7 @@ export class Topics {
     if (this.#isClosed) throw new Error('these topics were closed');
     const wanted = typeof selectors === 'string' ? [selectors] : [...selectors];
     const all = new Set([...this.#members].flatMap((member) => member.selectors).concat(wanted));
-    if (all.size > SELECTORS_MAX) throw new RangeError(`one connection takes ${SELECTORS_MAX} selectors, not ${all.size}: use globs`);
+    if (!fits(all)) throw new RangeError(`one connection takes 1,000 selectors of 48 KiB together, not these ${all.size}: use globs`);
     const member: Member = new Member(wanted, listener, options, () => {
       this.#members.delete(member);
       this.#want();

@@ -264,6 +264,17 @@ describe('one connection for all tabs', () => {
     assert.deepEqual(await log(first), [1, 2, 3, 4]);
   });
 
+  test('more topics than one stream can have: who wants too many has a stream of his own', limit, async () => {
+    const lists = [0, 1].map((tab) => Array.from({ length: 600 }, (_, n) => `much/${tab}/${n}`));
+    const pages = [await open(lists[0]), await open(lists[1]), await open('much/0/599')];
+    for (const [n, topic] of ['much/0/599', 'much/1/599', 'much/1/0', 'much/0/0'].entries()) await hub.publish(topic, String(n));
+    await untilSeen(pages[0], 3, 'the first tab');
+    await untilSeen(pages[1], 2, 'the second tab');
+    await untilSeen(pages[2], 0, 'the third tab');
+    assert.deepEqual(await Promise.all(pages.map(log)), [[0, 3], [1, 2], [0]]);
+    assert.deepEqual(await Promise.all(pages.map(streams)), [1, 1, 0]);
+  });
+
   test('signed in as somebody else is another connection', limit, async () => {
     const page = await open('share');
     const two = await page.evaluate(async (hub) => {

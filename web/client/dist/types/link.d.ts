@@ -13,6 +13,8 @@ export interface Link {
     close(): void;
 }
 export type MakeLink = (url: URL, init: ConnectionInit, sink: LinkSink) => Link;
+/** Whether one stream can have all of these. */
+export declare function fits(selectors: ReadonlySet<string>): boolean;
 /** A link with a connection of its own. */
 export declare class Stream implements Link {
     #private;

@@ -3,7 +3,7 @@ import { type Gap } from './history.js';
 import { type MakeLink } from './link.js';
 export type { Gap, HistoryEvent } from './history.js';
 export { historyPage } from './history.js';
-export { Stream, earliest, type Link, type LinkItem, type LinkSink, type MakeLink } from './link.js';
+export { Stream, earliest, fits, type Link, type LinkItem, type LinkSink, type MakeLink } from './link.js';
 export { compare } from './position.js';
 /** An event of a topic. */
 export interface TopicEvent {
