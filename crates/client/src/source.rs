@@ -150,6 +150,7 @@ impl EventSource {
     /// Closes the source for good. Nothing is told any more, but a store that fails.
     pub fn close(&mut self) {
         self.machine.close();
+        self.ending = None;
         self.hang_up();
     }
 

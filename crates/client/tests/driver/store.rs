@@ -227,6 +227,20 @@ async fn a_source_that_is_closed_keeps_what_was_done_and_does_not_wait_for_a_loa
     tells(&mut first, &["none"]).await;
     assert_eq!(store.saved(), ["1"]);
 
+    // Also if it had an end to tell that waited for the store.
+    let server =
+        Server::start(vec![says(STREAM, "id: 1\ndata: a\n\n"), vec![write("HTTP/1.1 204 No\r\n\r\n")]]).await;
+    let mut ending = source(&server).store(store.clone()).build().expect("a source");
+    tells(&mut ending, &["open 200", "message \"a\" after \"1\"", "lost: the stream ended, again in 5"])
+        .await;
+    store.with(|state| state.delay_ms = 200);
+    ending.done(&EventId::parse("2").expect("an id"));
+    tokio::time::timeout(Duration::from_millis(100), told(&mut ending)).await.expect_err("it is being kept");
+    assert_eq!(ending.ready_state(), ReadyState::Closed);
+    ending.close();
+    tells(&mut ending, &["none"]).await;
+    assert_eq!(store.saved().last().map(String::as_str), Some("2"));
+
     struct Stuck;
     impl IdStore for Stuck {
         async fn load(&self) -> io::Result<Option<EventId>> {
