@@ -35,8 +35,10 @@ const CAPABILITIES: [&str; 9] = [
 /// Streams at once; a harness that runs one test after the other needs a few.
 const STREAMS_MAX: usize = 1_024;
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// Whoever still talks to a service that ends is cut off after this.
-const END_TIMEOUT: Duration = Duration::from_secs(2);
+/// A stream that does not stop is left after this.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Whoever still talks to a service that ends is cut off after this: long enough for the last answer.
+const END_TIMEOUT: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Default)]
 struct Service(Arc<Inner>);
@@ -132,7 +134,7 @@ async fn stop(State(service): State<Service>, Path(number): Path<String>) -> Res
         .and_then(|number: u64| service.streams(|streams| streams.running.remove(&number)));
     let Some(stream) = stream else { return StatusCode::NOT_FOUND.into_response() };
     // A stream stops at once; one that would not must not hold up the harness.
-    _ = timeout(END_TIMEOUT, stream.stop()).await;
+    _ = timeout(STOP_TIMEOUT, stream.stop()).await;
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -140,7 +142,7 @@ async fn end(State(service): State<Service>) -> StatusCode {
     let streams: Vec<Stream> =
         service.streams(|streams| streams.running.drain().map(|(_, stream)| stream).collect());
     for stream in streams {
-        _ = timeout(END_TIMEOUT, stream.stop()).await;
+        _ = timeout(STOP_TIMEOUT, stream.stop()).await;
     }
     service.0.end.notify_waiters();
     StatusCode::NO_CONTENT

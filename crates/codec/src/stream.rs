@@ -11,6 +11,15 @@ use pin_project_lite::pin_project;
 
 use crate::{DecodeError, Decoder, EventId, Item, Message};
 
+/// After so many bytes without anything to tell a poll ends, so that a sender that says nothing at length does not keep
+/// the task from whatever else it does.
+const POLL_BYTES_MAX: usize = 1 << 20;
+/// What a chunk counts as beside its bytes: empty ones keep a task too.
+const CHUNK_BYTES: usize = 1 << 10;
+
+/// So many items that are no events are skipped in one poll, for the same reason.
+const POLL_ITEMS_MAX: usize = 1_000;
+
 /// `.eventsource()` on any stream of byte chunks.
 ///
 /// ```
@@ -105,12 +114,18 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
+        let mut polled_bytes = 0;
         while !*this.is_over {
+            if polled_bytes >= POLL_BYTES_MAX {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(chunk) = this.chunk.as_ref() {
                 let mut rest = chunk.as_ref().get(*this.read_bytes..).unwrap_or_default();
                 let before_bytes = rest.len();
                 let item = this.decoder.next(&mut rest).map(|item| item.map(|item| item.to_owned()));
                 *this.read_bytes += before_bytes - rest.len();
+                polled_bytes += CHUNK_BYTES + before_bytes - rest.len();
                 match item.transpose() {
                     Some(Err(error)) => {
                         *this.is_over = true;
@@ -186,7 +201,7 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut items = self.project().items;
-        loop {
+        for _ in 0..POLL_ITEMS_MAX {
             match ready!(items.as_mut().poll_next(cx)) {
                 Some(Ok(Item::Event(message))) => return Poll::Ready(Some(Ok(message))),
                 Some(Ok(_)) => {}
@@ -194,6 +209,8 @@ where
                 None => return Poll::Ready(None),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -55,3 +55,16 @@ fn an_error_is_the_last_thing_told() {
         panic!("{seen:?}")
     };
 }
+
+#[test]
+fn a_poll_ends_although_there_are_always_more_chunks_and_nothing_to_tell() {
+    use core::future::poll_fn;
+    for chunk in [&[b'x'; 4096][..], b"", b"\nretry: 1\n", b"\nid: 1\n\n"] {
+        let endless = stream::repeat_with(move || Ok::<_, io::Error>(chunk));
+        let first = stream::iter([Ok(&b"data: a\n\n:"[..])]);
+        let mut events = first.chain(endless).eventsource();
+        assert_eq!(block_on(events.next()).unwrap().unwrap().data, "a");
+        let polled = block_on(poll_fn(|cx| Poll::Ready(events.poll_next_unpin(cx))));
+        assert!(polled.is_pending(), "whoever reads beside something else is heard");
+    }
+}
