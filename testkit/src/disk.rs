@@ -297,6 +297,10 @@ impl SimDisk {
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StorageFull
+}
+
 fn not_found() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
@@ -437,6 +441,8 @@ impl DiskFile for SimFile {
         let (len, result) = match result {
             // A write that fails is done in part. In the dark nothing is done, except by the call that met it.
             Err(error) if faults.is_dark && !faults.met_dark_now() => return Err(error),
+            // One that ran out of space lacks something at least.
+            Err(error) if is_full(&error) => (random.up_to(bytes.len().saturating_sub(1)), Err(error)),
             Err(error) => (random.up_to(bytes.len()), Err(error)),
             Ok(()) if growth > room => {
                 let fits = bytes.len().saturating_sub(usize::try_from(growth - room).unwrap_or(usize::MAX));

@@ -90,6 +90,16 @@ mutants! {
     SkipCompactedSync,
     /// The old segments go before the compacted one's name is synced.
     SkipCompactedDirSync,
+    /// Limits take a topic's newest event, too.
+    DropLast,
+    /// A topic's own limits do.
+    TrimLast,
+    /// A backup leaves out the last batch.
+    BackupOneLess,
+    /// A restored log goes on in the life that its backup is of.
+    RestoreOldLife,
+    /// A repair does not note what it writes off.
+    RepairUntold,
 }
 
 #[cfg(not(feature = "mutants"))]

@@ -17,6 +17,7 @@ use tidings_hub::{Seq, TopicName};
 use crate::compact::Share;
 use crate::error::Trouble;
 use crate::index::{Row, Table};
+use crate::mutants::{Mutant, is_on};
 use crate::retention::Rules;
 use crate::segment::{INDEX, file_name};
 use crate::shared::{SealedSegment, Shared};
@@ -103,6 +104,18 @@ impl Removal {
         Retired { dropped, trimmed: Trimmed { through: oldest.prev(), topics }, found }
     }
 
+    /// Whether an event may stand here that is the newest of a topic that keeps it.
+    fn may_have_kept(&self, fold: &Fold, segment: &SealedSegment) -> bool {
+        let places = segment.facts.base..=segment.facts.last;
+        let is_here = |name: &str| {
+            fold.get(name).is_some_and(|state| {
+                let is_last_here = places.contains(&state.last) && state.last > state.trimmed;
+                is_last_here && !state.last_is_tombstone && self.rules.of(name, &state).keep_last
+            })
+        };
+        !is_on(Mutant::DropLast) && fold.names().any(is_here)
+    }
+
     fn sweep(
         &self,
         shared: &Shared,
@@ -116,7 +129,7 @@ impl Removal {
         let not_before_ms =
             now_ms.saturating_add((age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX));
         let Some(table) = shared.table(segment)? else {
-            if is_over {
+            if is_over && !self.may_have_kept(fold, segment) {
                 // Its index is not to be had: every topic may have lost something there.
                 let all: Vec<_> = fold.names().filter_map(|name| TopicName::parse(name).ok()).collect();
                 for name in all {
@@ -126,7 +139,7 @@ impl Removal {
                 return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
             }
             let share = Share { live_bytes: segment.facts.bytes, has_dead: false, events: u64::MAX };
-            return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
+            return Ok(Found { base, share, is_over, has_kept: is_over, due_ms: None, not_before_ms });
         };
         let (mut total, mut live) = (Weight::default(), Weight::default());
         let (mut due_ms, mut has_kept) = (None::<u64>, false);
@@ -140,7 +153,8 @@ impl Removal {
             let is_old = due.is_some_and(|due| due <= now_ms);
             if is_over || is_old {
                 let keeps = self.rules.of(row.name.as_str(), &state).keep_last;
-                let is_kept = keeps && row.last(base) == state.last && !state.last_is_tombstone;
+                let is_last = row.last(base) == state.last && !is_on(Mutant::DropLast);
+                let is_kept = keeps && is_last && !state.last_is_tombstone;
                 has_kept |= is_kept;
                 let through = if is_kept {
                     before_last(shared, segment, &table, row, state.trimmed)?

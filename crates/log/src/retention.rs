@@ -13,6 +13,7 @@ use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
 use crate::config::LogConfig;
 use crate::error::Trouble;
 use crate::index::{Entry, within};
+use crate::mutants::{Mutant, is_on};
 use crate::reader::look_at;
 use crate::segment::Sealed;
 use crate::shared::{Segment, Shared};
@@ -293,7 +294,7 @@ pub(crate) fn trim_of(
         through = old.or(through);
         due_ms = next_ms.map(|time_ms| time_ms.saturating_add(age_ms).saturating_add(1));
     }
-    if retention.keep_last && through.is_some_and(|through| through >= last) {
+    if retention.keep_last && !is_on(Mutant::TrimLast) && through.is_some_and(|through| through >= last) {
         through = before_last(shared, &segments, topic, lost, last)?;
     }
     Ok(Trim { through, due_ms })

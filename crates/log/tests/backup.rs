@@ -257,3 +257,25 @@ fn an_export_has_what_a_hub_would_show() {
     let done = tools::export(&disk, &everything(), Seq::ZERO, &mut |_| Ok(())).unwrap();
     assert_eq!(done.lost.len(), 1);
 }
+
+#[test]
+fn a_log_whose_history_was_all_let_go_is_whole_and_can_be_backed_up() {
+    let (disk, clock) = (SimDisk::seeded(21), TestClock::at(9));
+    let small = LogConfig { retention_bytes: Some(300), ..config() };
+    let mut log = Manual::open(disk.clone(), &clock, small.clone()).unwrap();
+    let last = |disk: &SimDisk| disk.names().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let first = last(&disk);
+    while last(&disk) == first || disk.names().contains(&first) {
+        log.publish("a", &"x".repeat(100));
+        clock.pass(60_000);
+        log.tick();
+    }
+    assert_eq!(log.data("**"), [""; 0], "the new segment is empty");
+    assert_ne!(tools::verify(&disk).unwrap().grade(), Some(Grade::Damage));
+    let (to, restored) = (SimDisk::seeded(22), SimDisk::seeded(23));
+    tools::backup(&disk, &to).unwrap();
+    tools::restore(&to, &restored).unwrap();
+    let mut log = Manual::open(restored, &clock, small).unwrap();
+    log.publish("a", "goes on");
+    assert_eq!(log.data("a"), ["goes on"]);
+}

@@ -16,7 +16,7 @@ use tidings_log::Mutant;
 use world::run;
 
 /// Seeds within which each has to be caught.
-const SEEDS: u64 = 10_000;
+const SEEDS: u64 = 50_000;
 
 /// The first seed that catches it, and how.
 fn hunt(mutant: Mutant) -> Option<(u64, String)> {
@@ -81,4 +81,9 @@ caught! {
     compact_before_checkpoint: CompactBeforeCheckpoint,
     skip_compacted_sync: SkipCompactedSync,
     skip_compacted_dir_sync: SkipCompactedDirSync,
+    drop_last: DropLast,
+    trim_last: TrimLast,
+    backup_one_less: BackupOneLess,
+    restore_old_life: RestoreOldLife,
+    repair_untold: RepairUntold,
 }

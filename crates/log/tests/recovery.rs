@@ -243,3 +243,28 @@ fn a_missing_segment_is_damage() {
     let error = Manual::open(disk, &TestClock::at(1), config()).err().unwrap();
     assert!(error.to_string().contains(&format!("({}) is missing", logs[1])), "{error}");
 }
+
+#[test]
+fn zeros_at_the_end_of_a_segment_that_is_followed_by_an_empty_one_are_damage() {
+    for is_indexed in [true, false] {
+        let disk = SimDisk::seeded(1);
+        let mut log = open(&disk);
+        let first = last_log(&disk).0;
+        let mut ends = Vec::new();
+        while last_log(&disk).0 == first {
+            log.publish("a", &format!("{} {}", ends.len(), "x".repeat(100)));
+            ends.push(batches_end(&disk.content(&first).unwrap()));
+        }
+        let disk = disk.kill();
+        let mut content = disk.content(&first).unwrap();
+        content[ends[ends.len() - 3]..].fill(0);
+        disk.put(&first, &content);
+        for name in disk.names() {
+            if name.ends_with(".ckpt") || (!is_indexed && name.ends_with(".idx")) {
+                disk.remove(&name);
+            }
+        }
+        let opened = Manual::open(disk, &TestClock::at(1), config());
+        assert!(matches!(opened, Err(OpenError::Damaged(_))), "indexed: {is_indexed}");
+    }
+}

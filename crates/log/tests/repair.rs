@@ -205,3 +205,23 @@ fn a_second_wound_keeps_the_first_one_told() {
     assert_eq!(tools::verify(&disk).unwrap().grade(), Some(Grade::Damage));
     assert_eq!(mend(&disk, &acked, "LOST is missing"), lost);
 }
+
+#[test]
+fn a_batch_whose_header_is_gone_is_found_whole_before_one_without_records() {
+    let disk = SimDisk::seeded(5);
+    let mut log = Manual::open(disk.clone(), &TestClock::at(9), config()).unwrap();
+    log.publish("a", "one");
+    let header = batches_end(&disk.content("00000000000000000001.log").unwrap());
+    log.submit(vec![publish("a", "two"), publish("a", "three"), publish("b", "four")], true);
+    // Reserves places, in a batch without records.
+    log.done(ephemeral("typing", "not stored"));
+    log.publish("a", "five");
+    let disk = disk.kill();
+    let mut content = disk.content("00000000000000000001.log").unwrap();
+    content[header + 20] ^= 1;
+    disk.put("00000000000000000001.log", &content);
+    let repaired = tools::repair(&disk, false).unwrap();
+    assert_eq!(repaired.lost, [], "every record can be found by itself");
+    let log = Manual::open(disk, &TestClock::at(9), config()).unwrap();
+    assert_eq!(log.data("**"), ["one", "two", "three", "four", "five"]);
+}

@@ -199,3 +199,33 @@ fn the_newest_event_survives_the_limits_of_its_topic_unless_it_is_a_tombstone() 
     log.done(tidings_hub::ports::Op::Delete { topic: topic("scores/1") });
     assert!(log.data("scores/1").is_empty());
 }
+
+#[test]
+fn the_newest_event_stays_also_where_no_index_can_be_made() {
+    let clock = TestClock::at(1_000_000);
+    let disk = SimDisk::seeded(3);
+    let mut log = Manual::open(disk.clone(), &clock, config()).unwrap();
+    log.publish("quiet", "kept");
+    for n in 0..40 {
+        log.publish("busy", &format!("{n} {}", "x".repeat(60)));
+    }
+    log.end();
+    for name in disk.names().iter().filter(|name| name.ends_with(".idx")) {
+        disk.remove(name);
+    }
+    let small = LogConfig { retention_bytes: Some(1_500), retention_keep_last: true, ..config() };
+    let mut log = Manual::open(disk.clone(), &clock, small).unwrap();
+    disk.set_capacity(Some(disk.bytes()));
+    for _ in 0..5 {
+        clock.pass(60_000);
+        log.tick();
+    }
+    assert_eq!(log.data("quiet"), ["kept"]);
+    disk.set_capacity(None);
+    for _ in 0..5 {
+        clock.pass(60_000);
+        log.tick();
+    }
+    assert_eq!(log.data("quiet"), ["kept"]);
+    assert!(log.data("busy").len() < 40, "and the rest goes when one can be made");
+}

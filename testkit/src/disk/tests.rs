@@ -46,6 +46,33 @@ fn unsynced_pages_are_lost_in_any_subset() {
 }
 
 #[test]
+fn a_write_that_finds_no_space_is_never_whole() {
+    let write = |seed: u64, kind: ErrorKind| {
+        let disk = SimDisk::seeded(seed);
+        let file = file(&disk, "a");
+        disk.fail(Fault { call: Call::Write, after: 0, kind });
+        file.write_at(0, b"1234").unwrap_err();
+        disk.content("a").unwrap().len()
+    };
+    let lengths = |kind| (0..SEEDS).map(|seed| write(seed, kind)).collect::<BTreeSet<_>>();
+    assert_eq!(lengths(ErrorKind::StorageFull), BTreeSet::from([0, 1, 2, 3]));
+    assert_eq!(lengths(ErrorKind::Other), BTreeSet::from([0, 1, 2, 3, 4]));
+}
+
+#[test]
+fn power_goes_at_a_call_of_a_kind() {
+    let disk = SimDisk::seeded(1);
+    let file = file(&disk, "a");
+    disk.lose_power_on(Call::Rename, 1);
+    disk.rename("a", "b").unwrap();
+    file.write_at(0, b"x").unwrap();
+    disk.sync_dir().unwrap();
+    assert!(!disk.is_dark());
+    disk.rename("b", "c").unwrap_err();
+    assert!(disk.is_dark());
+}
+
+#[test]
 fn a_write_is_torn_at_any_byte() {
     let work = |disk: &SimDisk| {
         let file = file(disk, "a");
@@ -214,7 +241,7 @@ fn a_failed_write_is_done_in_part() {
         .map(|seed| {
             let disk = SimDisk::seeded(seed);
             let file = file(&disk, "a");
-            disk.fail(Fault { call: Call::Write, after: 0, kind: ErrorKind::StorageFull });
+            disk.fail(Fault { call: Call::Write, after: 0, kind: ErrorKind::Other });
             file.write_at(0, b"12345678").unwrap_err();
             disk.content("a").unwrap().len()
         })

@@ -18,6 +18,7 @@ use crate::disk::{Disk, DiskFile, TMP, read_all, read_up_to};
 use crate::error::{OpenError, Trouble};
 use crate::lost::LOST;
 use crate::meta::{META, Meta};
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{
     CHECKPOINT, INDEX, LOG, SEGMENT_HEADER_BYTES, Scan, SegmentHeader, Step, place_of, read_header,
 };
@@ -118,6 +119,9 @@ pub fn restore(from: &dyn Disk, to: &dyn Disk) -> Result<Copied, OpenError> {
         let kinds = [CHECKPOINT, LOG, INDEX];
         for name in names.iter().filter(|name| is_of(name, &kinds) || *name == LOST) {
             copy_file(from, to, name, &mut copied)?;
+        }
+        if is_on(Mutant::RestoreOldLife) {
+            return meta.store(to);
         }
         // Last: without it nothing starts on half a directory.
         Meta { durability: Durability::Os, clean: None, ..meta.clone() }.store(to)
@@ -247,10 +251,12 @@ fn copy_growing(from: &dyn Disk, to: &dyn Disk, name: &str, copied: &mut Copied)
 fn end_of_batches(file: &dyn DiskFile, header: &SegmentHeader, crc: u32, len: u64) -> io::Result<u64> {
     let mut scan = Scan::growing(file, len, header, crc);
     let mut bad_at = None;
+    let mut before = scan.at();
     loop {
+        let at = scan.at();
         match scan.next()? {
-            Step::Batch(_) => {}
-            Step::End => return Ok(scan.at()),
+            Step::Batch(_) => before = at,
+            Step::End => return Ok(if is_on(Mutant::BackupOneLess) { before } else { at }),
             Step::Bad { .. } => {
                 let at = scan.at();
                 // It is being written now, or was torn; or what stands behind it was written while this was read.

@@ -232,6 +232,8 @@ impl Exam {
             self.note(Grade::Note, disk.place(&opened.name), 0, found, means);
         }
         let last_base = kept.last().map(|opened| opened.base);
+        let is_new = |opened: &&Opened| opened.base >= oldest && opened.header.is_some();
+        let new_base = gone.iter().filter(is_new).map(|opened| opened.base).max();
 
         for opened in kept {
             let told = facts.iter().filter(|facts| facts.base == opened.base).max_by_key(|facts| facts.bytes);
@@ -240,7 +242,7 @@ impl Exam {
             self.missing_before(disk, &opened.name, before, &emptied);
             self.segment(disk, opened, told, seen)?;
         }
-        self.missing_at_end(disk, last_base);
+        self.missing_at_end(disk, last_base, new_base);
         Ok(())
     }
 
@@ -296,7 +298,8 @@ impl Exam {
         self.segments.push(Examined::missing(header, &before));
     }
 
-    fn missing_at_end(&mut self, disk: &dyn Disk, last_base: Option<Seq>) {
+    /// `new_base`: of a segment that nothing was written to yet.
+    fn missing_at_end(&mut self, disk: &dyn Disk, last_base: Option<Seq>, new_base: Option<Seq>) {
         let clean = self.meta.as_ref().and_then(|meta| meta.clean);
         let through = self.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.through);
         match (last_base, clean) {
@@ -305,6 +308,8 @@ impl Exam {
                 let means = "what stood in it is lost";
                 self.note(Grade::Damage, disk.place(&file_name(clean.base, LOG)), 0, found, means);
             }
+            // All history was let go, and nothing has come since.
+            (None, _) if new_base.is_some_and(|base| base > through) => {}
             (None, clean) if through > Seq::ZERO || clean.is_some() => {
                 let (found, means) = ("all segments are missing", "the whole history is lost");
                 self.note(Grade::Damage, disk.place(""), 0, found, means);

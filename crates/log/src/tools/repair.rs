@@ -19,6 +19,7 @@ use crate::frame::{
 };
 use crate::lost::{self, LOST};
 use crate::meta::{META, Meta, new_epoch};
+use crate::mutants::{Mutant, is_on};
 use crate::segment::{
     CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, VERSION, Window, file_name, place_of,
 };
@@ -238,6 +239,9 @@ impl Work<'_> {
         }
         if exam.lost_is_bad {
             self.set_aside(LOST)?;
+        }
+        if is_on(Mutant::RepairUntold) {
+            return Ok(());
         }
         lost::store(self.disk, exam.log_id.unwrap_or_default(), ranges)
     }

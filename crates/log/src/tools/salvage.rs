@@ -272,7 +272,9 @@ impl Walk<'_, '_> {
             Found::Nothing => {
                 self.chain = None;
                 let (end, next) = self.next_batch(at)?;
-                ("the header of a batch is not what was written", end, next.map(|header| header.first.prev()))
+                // One without records has the last place before it, and not the next one.
+                let before = |next: BatchHeader| if next.count == 0 { next.last } else { next.first.prev() };
+                ("the header of a batch is not what was written", end, next.map(before))
             }
         };
         let room = (end - at) / LOST_MIN;

@@ -59,6 +59,8 @@ pub struct ToldInner {
     pub fold: Fold,
     pub trimmed: Vec<tidings_hub::ports::Trimmed>,
     pub health: Vec<Health>,
+    /// Places that were written off before it was attached.
+    pub lost: Vec<SeqRange>,
 }
 
 impl Told {
@@ -102,7 +104,7 @@ impl Manual {
         let (log, pump) = EmbeddedLog::open_manual(Arc::new(disk), clock.clone(), config)?;
         let told = Told::default();
         let snapshot = log.attach(Box::new(told.clone())).unwrap();
-        told.with(|told| told.fold = snapshot.fold);
+        told.with(|told| (told.fold, told.lost) = (snapshot.fold, snapshot.lost.to_vec()));
         Ok(Self { log, pump: Some(pump), told, clock: Arc::clone(clock) })
     }
 

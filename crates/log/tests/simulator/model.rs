@@ -1,6 +1,6 @@
 //! What must be true of the log, kept beside it in the plainest way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_hub::fold::Fold;
 use tidings_hub::ports::Bounds;
@@ -10,6 +10,9 @@ use super::common::{text, topic};
 
 /// The topics that are published to, besides `marker`.
 pub(crate) const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/3"];
+
+/// What the data of a tombstone begins with.
+pub(crate) const GONE: &str = "gone";
 
 /// A submission as the world made it.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ struct Event {
 pub(crate) struct Model {
     /// The whole log has a limit: history may go, if it is told.
     pub(crate) is_limited: bool,
+    /// The newest event of a topic stays in spite of it, unless it is a tombstone.
+    pub(crate) keeps_last: bool,
     /// All that was acked and stored, or was found after a crash, in order.
     deeds: BTreeMap<Seq, Deed>,
     /// The events among them.
@@ -58,6 +63,9 @@ pub(crate) struct Model {
     open: Vec<Wish>,
     pub(crate) acked: u64,
 }
+
+/// What had been excused.
+pub(crate) struct Excused(HashMap<&'static str, Seq>);
 
 type Checked = Result<(), String>;
 
@@ -187,6 +195,17 @@ impl Model {
         }
     }
 
+    /// The same until it is taken back.
+    pub(crate) fn excuse_for_now(&mut self, fold: &Fold) -> Excused {
+        let before = self.excused.clone();
+        self.excuse(fold);
+        Excused(before)
+    }
+
+    pub(crate) fn take_back(&mut self, before: Excused) {
+        self.excused = before.0;
+    }
+
     /// Events of a topic up to here may be gone. (They may be back too: a loss that was told need not be durable.)
     pub(crate) fn excused(&self, name: &str) -> Seq {
         self.excused.get(name).copied().unwrap_or_default()
@@ -241,7 +260,47 @@ impl Model {
             }
         }
         let unknown = found.iter().find(|record| !self.events.contains_key(&record.seq));
-        ensure(unknown.is_none(), || format!("nobody published {unknown:?}"))
+        ensure(unknown.is_none(), || format!("nobody published {unknown:?}"))?;
+        if !self.keeps_last {
+            return Ok(());
+        }
+        TOPICS.into_iter().chain(["marker"]).try_for_each(|name| {
+            let Some((seq, event)) = self.newest(name) else { return Ok(()) };
+            let what = || format!("{} at {seq:?} is lost, the newest of {name}", event.data);
+            ensure(there.contains_key(&seq), what)
+        })
+    }
+
+    /// The newest event of a topic, if it is one that is kept past limits.
+    fn newest(&self, name: &str) -> Option<(Seq, &Event)> {
+        let (seq, event) = self.events.iter().rfind(|(_, event)| event.topics.contains(&name))?;
+        let is_gone = self.gone_through.get(name).is_some_and(|gone| gone >= seq);
+        (!is_gone && !event.data.starts_with(GONE)).then_some((*seq, event))
+    }
+
+    /// What a repaired log serves: nothing that nobody published, and all but what may be missing.
+    pub(crate) fn check_mended(
+        &self,
+        found: &[Record],
+        there: &BTreeSet<Seq>,
+        bounds: &Bounds,
+        may_miss: impl Fn(Seq) -> bool,
+    ) -> Checked {
+        for (seq, event) in &self.events {
+            let is_fine = there.contains(seq) || !self.is_owed(*seq, event, bounds.oldest) || may_miss(*seq);
+            ensure(is_fine, || format!("{} at {seq:?} is lost, and nobody is told", event.data))?;
+        }
+        let odd = found
+            .iter()
+            .find(|record| self.events.get(&record.seq).is_none_or(|event| event.data != text(record)));
+        ensure(odd.is_none(), || format!("nobody published {odd:?}"))
+    }
+
+    /// No position of a restored log can be one that was given out.
+    pub(crate) fn check_new_life(&self, bounds: &Bounds) -> Checked {
+        let epoch = bounds.epochs.current();
+        let seen = self.seen.keys().find(|(other, _)| *other == epoch);
+        ensure(seen.is_none(), || format!("{seen:?} was given out in the life that goes on"))
     }
 
     /// Without limits the log begins at the latest with the first event that nobody deleted.

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 
 use tidings_hub::ports::{Durability, Health, Log, Op, Outcome, Refusal, SeqRange, Submission};
-use tidings_hub::{ItemKey, Once, Record, Seq};
+use tidings_hub::{ItemKey, Once, Record, Retention, Selector, Seq};
 use tidings_log::{LogConfig, OpenError};
 use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
 
 use super::common::{Manual, TestClock, config, event, now, topic};
-use super::model::{Deed, Model, TOPICS, Wish};
+use super::model::{Deed, GONE, Model, TOPICS, Wish};
+
+mod copies;
 
 pub(crate) struct World {
     random: Random,
@@ -22,6 +24,8 @@ pub(crate) struct World {
     events: u64,
     /// One submission of so many is a control: where that is often, there is much to compact.
     control_every: u64,
+    /// Where backups are made.
+    backup: Option<SimDisk>,
     /// Faults that had struck when the present life began.
     struck: u64,
     is_told: bool,
@@ -82,10 +86,15 @@ impl World {
             erase_after_ms: random.below(20_000),
             ..config()
         };
+        let config = LogConfig { ..limits(&mut random, config) };
         let clock = TestClock::at(1_000_000);
         let control_every = if random.once_in(3) { 2 } else { 6 };
         let mut model = Model::default();
-        model.is_limited = config.retention_bytes.is_some();
+        model.is_limited = config.retention_bytes.is_some()
+            || config.retention_age_ms.is_some()
+            || config.retention_count.is_some()
+            || !config.topic_retention.is_empty();
+        model.keeps_last = config.retention_keep_last;
         let is_told = std::env::var_os("TIDINGS_SEED").is_some();
         Self {
             random,
@@ -97,6 +106,7 @@ impl World {
             told: 0,
             events: 0,
             control_every,
+            backup: None,
             struck: 0,
             is_told,
             tally: Tally::default(),
@@ -137,6 +147,7 @@ impl World {
                 }
                 self.listen()?;
             }
+            7 if self.random.once_in(3) => self.back_up()?,
             7 => self.look()?,
             _ => self.work()?,
         }
@@ -247,7 +258,7 @@ impl World {
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
         let fold = self.log.as_ref().map(Manual::fold).unwrap_or_default();
         self.model.meet(&found, &bounds, &fold, may_lose_tail)?;
-        if self.config.retention_bytes.is_none() {
+        if !self.model.is_limited {
             self.model.check_beginning(&bounds)?;
         }
         self.look()?;
@@ -293,73 +304,6 @@ impl World {
                 if self.disk.is_dark() { self.power_cycle() } else { self.start_after(false) }
             }
         }
-    }
-
-    /// A bit of a file turns, on a copy of the disk: the start refuses, or a read does, or all is as it was. (After
-    /// an end that was not clean the newest may be missing: the last batch looks like one that was never synced.)
-    fn rot(&mut self, is_clean: bool) -> Result<(), String> {
-        if self.model.is_in_doubt() {
-            return Ok(());
-        }
-        if self.random.once_in(3) {
-            return self.blank(is_clean);
-        }
-        let copy = self.disk.copy(self.random.next());
-        let mut names = copy.names();
-        if self.random.once_in(2) {
-            names.retain(|name| name.ends_with(".log"));
-        }
-        let Some(name) = names.get(self.random.up_to(names.len().saturating_sub(1))) else { return Ok(()) };
-        let mut content = copy.content(name).unwrap_or_default();
-        let at = self.random.up_to(content.len().saturating_sub(1));
-        let Some(byte) = content.get_mut(at) else { return Ok(()) };
-        *byte ^= 1 << self.random.below(8);
-        copy.put(name, &content);
-        let Ok(log) = Manual::open(copy, &self.clock, self.config.clone()) else { return Ok(()) };
-        let Ok(found) = log.try_all("**") else { return Ok(()) };
-        let checked = self.model.check_rotten(&found, &log.log.bounds(), is_clean);
-        checked.map_err(|message| format!("a bit of byte {at} of {name} turned: {message}"))
-    }
-
-    /// A piece of a segment reads as zeros, as a lost sector may, and something behind it proves that it had been
-    /// written: never is it taken for room that was made ahead.
-    fn blank(&mut self, is_clean: bool) -> Result<(), String> {
-        let copy = self.disk.copy(self.random.next());
-        let mut names = copy.names();
-        names.retain(|name| name.ends_with(".log"));
-        let Some(name) = names.get(self.random.up_to(names.len().saturating_sub(1))) else { return Ok(()) };
-        let mut content = copy.content(name).unwrap_or_default();
-        let is_last = names.last() == Some(name);
-        if is_last && !is_clean && self.config.durability != Durability::Fsync {
-            return Ok(());
-        }
-        // The header of the last batch says that all before it was synced; of a sealed segment, the next one does.
-        let is_header = |at: &usize| content.get(*at..*at + 4) == Some(&[0xBD, 0xC4, 0xD5, 0xB7]);
-        let headers: Vec<usize> = (96..content.len()).filter(is_header).collect();
-        let end = if is_last { headers.last().copied().unwrap_or(0) } else { content.len() };
-        let from = if self.random.once_in(4) {
-            96 + self.random.up_to(end.saturating_sub(96))
-        } else {
-            headers.get(self.random.up_to(headers.len())).copied().unwrap_or(end)
-        };
-        let to = if self.random.once_in(2) { end } else { (from + 1 + self.random.up_to(200)).min(end) };
-        let Some(piece) = content.get_mut(from..to) else { return Ok(()) };
-        piece.fill(0);
-        copy.put(name, &content);
-        if self.random.once_in(2) {
-            copy.remove(&name.replace(".log", ".idx"));
-        }
-        let Ok(log) = Manual::open(copy, &self.clock, self.config.clone()) else { return Ok(()) };
-        let bounds = log.log.bounds();
-        let checked = match log.try_all("**") {
-            Ok(found) => self.model.check_rotten(&found, &bounds, true),
-            // Who does not read what is gone must not miss anything.
-            Err(_) => TOPICS.into_iter().try_for_each(|name| match log.try_all(name) {
-                Ok(found) => self.model.check_topic(name, &found, &bounds),
-                Err(_) => Ok(()),
-            }),
-        };
-        checked.map_err(|message| format!("bytes {from} to {to} of {name} became zeros: {message}"))
     }
 
     /// What the sink was told since.
@@ -408,8 +352,7 @@ impl World {
         if found != expected {
             return Err(format!("exactly {some:?} gave {found:?} instead of {expected:?}"));
         }
-        let fold = log.fold();
-        self.model.check_gaps(&fold, &bounds)
+        log.told.with(|told| self.model.check_gaps(&told.fold, &bounds))
     }
 
     /// What a reader finds; `None` if there is no power to read with, or a fault struck.
@@ -424,7 +367,13 @@ impl World {
 
     /// A repetition of what was acked is known, whatever happened since.
     fn check_keys(&mut self) -> Result<(), String> {
-        let Some(log) = &mut self.log else { return Ok(()) };
+        let Some(mut log) = self.log.take() else { return Ok(()) };
+        let checked = self.check_keys_of(&mut log);
+        self.log = Some(log);
+        checked
+    }
+
+    fn check_keys_of(&self, log: &mut Manual) -> Result<(), String> {
         for (key, count) in self.model.keys.clone() {
             let once = Some(Once::Item(ItemKey { key: key.as_str().into(), index: count - 1 }));
             let publish = tidings_hub::ports::Publish { once, ..event(&["a"], "again") };
@@ -516,8 +465,9 @@ impl World {
         let mut wish = Wish { atomic: self.random.once_in(3), deeds };
         if wish.atomic {
             for deed in &mut wish.deeds {
-                if let Deed::Event { topics, key, .. } = deed {
+                if let Deed::Event { topics, key, data, .. } = deed {
                     (*topics, *key) = (vec!["marker"], None);
+                    *data = data.replacen(GONE, "e", 1);
                 }
             }
         }
@@ -527,8 +477,9 @@ impl World {
     fn event(&mut self, topics: Vec<&'static str>) -> Deed {
         self.events += 1;
         let filling = "x".repeat(self.random.up_to(if self.random.clone().once_in(8) { 1_500 } else { 60 }));
-        let data = format!("e{} {filling}", self.events);
         let is_marker = topics == ["marker"];
+        let kind = if !is_marker && self.random.once_in(6) { GONE } else { "e" };
+        let data = format!("{kind}{} {filling}", self.events);
         let ephemeral = !is_marker && self.random.once_in(8);
         let key = (!is_marker && !ephemeral && self.random.once_in(3)).then(|| {
             let key = format!("k{}", self.random.below(12));
@@ -543,13 +494,40 @@ impl World {
     }
 }
 
+/// Limits beside that by size, in some worlds; and in half of those that have any, the newest event is kept.
+fn limits(random: &mut Random, config: LogConfig) -> LogConfig {
+    let one_topic = Retention {
+        age_ms: random.once_in(2).then(|| random.below(30_000)),
+        count: Some(1 + random.below(4)),
+        ..Retention::default()
+    };
+    let some = |is_there: bool, limit: u64| is_there.then_some(limit);
+    LogConfig {
+        retention_age_ms: some(random.once_in(6), 2_000 + random.below(40_000)),
+        retention_count: some(random.once_in(6), 3 + random.below(40)),
+        topic_retention: if random.once_in(4) {
+            Selector::parse("c/*").map(|topics| vec![(topics, one_topic)]).unwrap_or_default()
+        } else {
+            Vec::new()
+        },
+        retention_keep_last: random.once_in(2),
+        ..config
+    }
+}
+
 fn op(deed: &Deed) -> Op {
     match deed {
         Deed::Event { topics, data, key, ephemeral } => {
             let item = |(key, index): &(String, u64)| ItemKey { key: key.as_str().into(), index: *index };
             let once = key.as_ref().map(item).map(Once::Item);
+            let tombstone = data.starts_with(GONE).then_some(tidings_hub::frame::TOMBSTONE_EVENT);
             let publish = event(topics, data);
-            Op::Publish(tidings_hub::ports::Publish { once, ephemeral: *ephemeral, ..publish })
+            Op::Publish(tidings_hub::ports::Publish {
+                once,
+                ephemeral: *ephemeral,
+                event: tombstone,
+                ..publish
+            })
         }
         Deed::Close(name) => Op::Close { topic: topic(name) },
         Deed::Delete(name) => Op::Delete { topic: topic(name) },
