@@ -76,7 +76,7 @@ class SharedLink implements Link {
     this.#sink = sink;
     this.#locks = locks;
     // Tabs of another version, whose words may mean something else, do not share.
-    this.#name = ['tidings/1', url.origin + url.pathname, init.withCredentials ?? false, init.share ?? ''].join(' ');
+    this.#name = ['tidings/1', url.origin + url.pathname + url.search, init.withCredentials ?? false, init.share ?? ''].join(' ');
     try {
       this.#channel = new BroadcastChannel(this.#name);
     } catch {
@@ -288,7 +288,14 @@ function plan(url: URL): { events: URL; selectors: string[]; from: string | unde
   if (!path) return undefined;
   const query = url.searchParams;
   const selectors = query.getAll('topic');
-  if (path[2] !== undefined) selectors.push(decodeURIComponent(path[2]));
+  if (path[2] !== undefined) {
+    try {
+      selectors.push(decodeURIComponent(path[2]));
+    } catch {
+      // The hub says what is wrong with it.
+      return undefined;
+    }
+  }
   const known = ['topic', 'from', 'last_event_id', 'event', 'access_token', 'cursor', 'format'];
   if (selectors.length === 0 || [...query.keys()].some((name) => !known.includes(name)) || query.get('format') === 'json') return undefined;
   const events = new URL(`${path[1]}/events`, url);

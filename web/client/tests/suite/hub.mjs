@@ -239,6 +239,14 @@ const sharedCases = [
     for (const source of sources) source.close();
   }],
 
+  ['a path that is malformed is refused by the hub, as any other would be', async ({ hub }) => {
+    const source = new SharedSource(`${hub}/topics/%zz`);
+    const errors = [];
+    source.onerror = ({ error }) => errors.push(error.status);
+    await until('the refusal', () => errors.length > 0);
+    equal([errors, source.readyState], [[400], 2]);
+  }],
+
   ['a URL that cannot be shared has a connection of its own', async ({ hub }) => {
     const topic = fresh();
     const source = new SharedSource(`${hub}/topics/${topic}?conflate`);
