@@ -26,14 +26,14 @@ pub struct Interest {
 #[derive(Debug)]
 enum Filters {
     One(FilterKey),
-    Many(BTreeSet<FilterKey>),
+    Many(Box<BTreeSet<FilterKey>>),
 }
 
 impl Filters {
     fn insert(&mut self, filter: FilterKey) {
         match self {
             Self::One(one) if *one == filter => {}
-            Self::One(one) => *self = Self::Many([*one, filter].into()),
+            Self::One(one) => *self = Self::Many(Box::new([*one, filter].into())),
             Self::Many(many) => _ = many.insert(filter),
         }
     }

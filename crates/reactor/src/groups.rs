@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use slab::Slab;
+use smallvec::SmallVec;
 use tidings_hub::Seq;
 use tidings_hub::interest::Interest;
 use tidings_hub::live::Spec;
@@ -26,7 +27,7 @@ pub struct Group {
     /// What its members get.
     pub spec: Arc<Spec>,
     /// Who they are.
-    pub members: Vec<Key>,
+    pub members: SmallVec<[Key; 4]>,
     /// Places that not all of them have.
     pub thread: VecDeque<Seq>,
     /// The thread has all places after this one.
@@ -85,7 +86,7 @@ impl Groups {
         let spec = Arc::new(spec);
         let group = self.groups.insert(Group {
             spec: Arc::clone(&spec),
-            members: Vec::new(),
+            members: SmallVec::new(),
             thread: VecDeque::new(),
             from: scanned,
             served: scanned,
@@ -115,7 +116,7 @@ impl Groups {
             }
             self.by_spec.remove(&gone.spec);
         } else if entry.members.len() < entry.members.capacity() / 4 {
-            entry.members.shrink_to(2 * entry.members.len());
+            entry.members.shrink_to_fit();
         }
         moved
     }

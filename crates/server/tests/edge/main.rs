@@ -3,6 +3,7 @@
 
 mod admin;
 mod end;
+mod hostile;
 mod limits;
 mod overload;
 mod secrets;
