@@ -52,7 +52,9 @@ impl World {
     fn blank(&mut self, is_clean: bool) -> Result<(), String> {
         let copy = self.disk.copy(self.random.next());
         let mut names = copy.names();
-        names.retain(|name| name.ends_with(".log"));
+        // One that could not be begun says nothing of the one before it.
+        let has_header = |name: &String| copy.content(name).is_some_and(|content| content.len() >= 96);
+        names.retain(|name| name.ends_with(".log") && has_header(name));
         let Some(name) = names.get(self.random.up_to(names.len().saturating_sub(1))) else { return Ok(()) };
         let mut content = copy.content(name).unwrap_or_default();
         let is_last = names.last() == Some(name);
