@@ -130,8 +130,10 @@ impl Removal {
             now_ms.saturating_add((age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX));
         let Some(table) = shared.table(segment)? else {
             if is_over && !self.may_have_kept(fold, segment) {
-                // Its index is not to be had: every topic may have lost something there.
-                let all: Vec<_> = fold.names().filter_map(|name| TopicName::parse(name).ok()).collect();
+                // Its index is not to be had: every topic may have lost something there that had events since.
+                let may_be_here = |name: &&str| fold.get(name).is_some_and(|state| state.last >= base);
+                let all = fold.names().filter(may_be_here).filter_map(|name| TopicName::parse(name).ok());
+                let all: Vec<_> = all.collect();
                 for name in all {
                     lose(fold, &name, segment.facts.last, losses);
                 }
