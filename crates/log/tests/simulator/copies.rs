@@ -62,7 +62,14 @@ impl World {
             return Ok(());
         }
         // The header of the last batch says that all before it was synced; of a sealed segment, the next one does.
-        let is_header = |at: &usize| content.get(*at..*at + 4) == Some(&[0xBD, 0xC4, 0xD5, 0xB7]);
+        // (A part of one may be left of a write that found no space.)
+        let is_header = |at: &usize| {
+            let header = content.get(*at..*at + 64).and_then(|header| header.split_last_chunk::<4>());
+            header.is_some_and(|(head, crc)| {
+                head.starts_with(&[0xBD, 0xC4, 0xD5, 0xB7])
+                    && crc32c::crc32c(head) == u32::from_le_bytes(*crc)
+            })
+        };
         let headers: Vec<usize> = (96..content.len()).filter(is_header).collect();
         let end = if is_last { headers.last().copied().unwrap_or(0) } else { content.len() };
         let from = if self.random.once_in(4) {
