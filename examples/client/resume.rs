@@ -20,13 +20,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .retry_statuses(RetryStatuses::transient())
         .backoff(Backoff::exponential(10_000))
         .build()?;
+    // One future for all rounds: a new one each time would miss what comes between two of them.
+    let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let told = tokio::select! {
-            told = source.next() => told,
-            _ = tokio::signal::ctrl_c() => {
+            biased;
+            _ = &mut stop => {
                 source.flush_store().await?;
                 return Ok(());
             }
+            told = source.next() => told,
         };
         match told {
             None => return Ok(()),

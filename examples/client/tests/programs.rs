@@ -111,9 +111,12 @@ async fn resume_misses_nothing_however_often_it_is_killed() {
         assert!(behind.is_none_or(|behind| seen == behind + 1), "{behind:?}, then {seen}");
         let stop = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status();
         assert!(stop.await.unwrap().success());
-        while let Some(line) = in_time(lines.next_line()).await.unwrap() {
-            seen = line.parse().unwrap();
-        }
+        let rest = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                seen = line.parse().unwrap();
+            }
+        };
+        in_time(rest).await;
         assert!(in_time(child.wait()).await.unwrap().success());
         behind = Some(seen);
     }
