@@ -24,6 +24,10 @@ pub struct Interest {
 
 /// The filters of a topic: mostly one, which then takes no room of its own.
 #[derive(Debug)]
+#[expect(
+    clippy::box_collection,
+    reason = "a million topics have one filter each: what few need stands elsewhere"
+)]
 enum Filters {
     One(FilterKey),
     Many(Box<BTreeSet<FilterKey>>),
