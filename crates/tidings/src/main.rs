@@ -3,7 +3,7 @@
 //! - [`cli`]: what can be typed · [`settings`]: what it means, from one table
 //! - [`serve`]: log, hub and server put together · [`demo`]: the same with sources and pages
 //! - [`publish`], [`subscribe`], [`relay`]: clients · [`deliver`], [`remote`]: what they share
-//! - [`bench`]: any SSE server, measured
+//! - [`mod@bench`]: any SSE server, measured
 //! - [`log`]: what can be done with a data directory · [`key`], [`generate`]: keys, completions, man pages · [`failure`]: how it ends
 #![forbid(unsafe_code)]
 
