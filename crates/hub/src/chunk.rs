@@ -39,7 +39,7 @@ pub const fn head_bytes(wire: usize) -> usize {
     digits_ + 2
 }
 
-/// What is inside a chunk made by [`write`].
+/// What is inside a chunk made by [`write()`].
 pub fn inner(wire: &[u8]) -> &[u8] {
     let head = head_bytes(wire.len());
     wire.get(head..wire.len().saturating_sub(2)).unwrap_or_default()
