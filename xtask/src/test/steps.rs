@@ -45,12 +45,6 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "documentation, without a warning", needs: &[], work: Work::Run(doc) },
     Step { name: "test", about: "unit, integration and doc tests", needs: TEST_NEEDS, work: Work::Run(test) },
     Step {
-        name: "package",
-        about: "the libraries that are published can be packed",
-        needs: &[],
-        work: Work::Run(package),
-    },
-    Step {
         name: "mutants",
         about: "each way to be wrong that is placed in the log is caught by its simulator",
         needs: &[],
@@ -149,13 +143,6 @@ fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     command.args(["test", "-p", "tidings-codec", "-p", "tidings-client", "--all-features", "--no-fail-fast"]);
     child::watch(&mut command, |line| tally.cargo_line(line))?;
     some_ran(tally)
-}
-
-fn package(root: &Path, _: &mut Tally) -> Result<(), Failure> {
-    // Building them from the packages takes minutes and says little more: `cargo package` does it before a release.
-    let libraries =
-        ["package", "--allow-dirty", "--no-verify", "-p", "tidings-codec", "-p", "tidings-client"];
-    child::run(cargo(root).args(libraries))
 }
 
 fn mutants(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
