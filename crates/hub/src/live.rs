@@ -148,6 +148,20 @@ impl View<'_> {
         !entry.topics.iter().any(alive)
     }
 
+    /// Whether surely nothing in `(after, through]` is for these subscribers: it is all here, and little enough to look
+    /// at. Beyond that it is cheaper to be told.
+    pub fn has_nothing_for(&self, spec: &Spec, after: Seq, through: Seq) -> bool {
+        /// Events that are looked at while publishing waits.
+        const LOOK_MAX: usize = 16_384;
+        if after < self.base().min(through) {
+            return false;
+        }
+        let mut between = self.after(after).take_while(|entry| entry.seq <= through);
+        let looked = between.by_ref().take(LOOK_MAX);
+        let wanted = looked.filter_map(|entry| self.get(entry.seq)).any(|hit| spec.wants(&hit));
+        !wanted && between.next().is_none()
+    }
+
     /// Where the last of all the topics was closed, if all are.
     pub fn ended(&self, spec: &Spec) -> Option<Seq> {
         self.0.fold.ended(spec.filter.selectors())
@@ -233,8 +247,6 @@ impl Hub {
     /// something left to say.
     // Promise: the subscription's place is counted on for the live one.
     pub fn to_live(&self, subscription: &Subscription, seen: Seq) -> Option<Live> {
-        /// Beyond so many events it is cheaper to be told.
-        const LOOK_MAX: usize = 16_384;
         let feed = subscription.quiet_feed()?;
         let (filter, grant, dialect) = feed.wish();
         let (filter, grant) = (Arc::clone(filter), Arc::clone(grant));
@@ -242,21 +254,11 @@ impl Hub {
         let through = feed.through_seq();
         let view = self.view();
         let visible = &view.0;
-        if through < view.base().min(seen)
-            || visible.lost_past(through).is_some()
+        if visible.lost_past(through).is_some()
             || view.ended(&spec).is_some()
+            || visible.fold.lost_through(spec.filter.selectors(), through) > through
+            || !view.has_nothing_for(&spec, through, seen)
         {
-            return None;
-        }
-        if visible.fold.lost_through(spec.filter.selectors(), through) > through {
-            return None;
-        }
-        let between = || view.after(through).take_while(|entry| entry.seq <= seen);
-        if between().take(LOOK_MAX + 1).count() > LOOK_MAX {
-            return None;
-        }
-        let lacks = between().filter_map(|entry| view.get(entry.seq)).any(|hit| spec.wants(&hit));
-        if lacks {
             return None;
         }
         self.inner.subscribers.fetch_add(1, Ordering::Relaxed);

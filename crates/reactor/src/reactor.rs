@@ -5,6 +5,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
@@ -185,6 +186,10 @@ impl<D: Door> Reactor<D> {
             }
             self.serve_writable();
             self.pass();
+            if self.lagging == 0 {
+                // At once: nothing may wake this thread for long.
+                self.mailbox.lag_max.store(0, Ordering::Relaxed);
+            }
             if self.stage >= Stage::Stopping && (self.conns.is_empty() || self.stage == Stage::Ended) {
                 return;
             }
@@ -297,7 +302,7 @@ impl<D: Door> Reactor<D> {
         if self.lag_due <= self.now {
             self.lag_due = self.now + LAG_EVERY_TICKS;
             let lag_max = if self.lagging == 0 { 0 } else { self.look_at_lag() };
-            self.mailbox.lag_max.store(lag_max, std::sync::atomic::Ordering::SeqCst);
+            self.mailbox.lag_max.store(lag_max, Ordering::Relaxed);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll};
 
 use tidings_hub::chunk;
@@ -171,7 +172,12 @@ impl<D: Door> Reactor<D> {
     fn work(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let State::Working(work) = &mut conn.state else { return };
-        let answer = work.answer.as_mut().poll(&mut Context::from_waker(&work.waker));
+        // A defect in one answer costs its own connection, as it would in a task of its own, and not all streams.
+        let mut poll = || work.answer.as_mut().poll(&mut Context::from_waker(&work.waker));
+        let Ok(answer) = catch_unwind(AssertUnwindSafe(&mut poll)) else {
+            tracing::error!("an answer ended in a panic; report it");
+            return self.close(key);
+        };
         let Poll::Ready(Answer { mut bytes, then }) = answer else { return };
         let rest = std::mem::take(&mut work.rest);
         if let Then::Stream(Carried { way: Way::Live(live), position, .. }) = &then {
@@ -240,16 +246,9 @@ impl<D: Door> Reactor<D> {
 
     /// A stream whose head is written becomes a member of its group.
     pub(crate) fn join(&mut self, key: Key, live: Live) {
-        let through = {
-            let view = self.hub.view();
-            let is_here = live.through >= view.base().min(self.seen);
-            let mut between = view.after(live.through).take_while(|entry| entry.seq <= self.seen);
-            let lacks = |entry: &tidings_hub::hot::Entry| {
-                view.get(entry.seq).is_some_and(|hit| live.spec.wants(&hit))
-            };
-            // What was scanned before it came is not scanned for it.
-            (is_here && !between.any(lacks)).then(|| live.through.max(self.seen))
-        };
+        // What was scanned before it came is not scanned for it.
+        let lacks_nothing = self.hub.view().has_nothing_for(&live.spec, live.through, self.seen);
+        let through = lacks_nothing.then(|| live.through.max(self.seen));
         let Some(through) = through else {
             let subscription = self.hub.fall_back(live, None);
             return self.feed_from(key, subscription, 0, Vec::new());

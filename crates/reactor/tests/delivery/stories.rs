@@ -122,6 +122,7 @@ fn one_that_lags_is_told_what_was_removed_meanwhile() {
     assert!(told == 1 || items.last() == Some(&Item::Cut), "{told} {:?}", items.last());
     let seen = items.iter().filter(|i| matches!(i, Item::Block(b) if b.contains("xxx"))).count();
     assert!(seen < 40, "{seen}");
+    eventually("nobody lags", || world.hub.stats().lag_max == 0);
 }
 
 #[test]
@@ -179,6 +180,16 @@ fn a_drain_spreads_the_ends_and_an_end_waits_for_answers() {
     assert_eq!([late.line(), late.line()], ["late", ""]);
     world.join();
     assert!(std::net::TcpStream::connect(world.addr).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn a_defect_in_one_answer_costs_one_connection() {
+    let world = World::new(Limits::default());
+    let mut quiet = world.reader("S a");
+    assert_eq!(world.reader("X!").begun, "");
+    world.publish("a", "1");
+    assert_eq!(quiet.data(1), ["1"]);
+    eventually("one is left", || world.open.load(Ordering::SeqCst) == 1);
 }
 
 #[test]

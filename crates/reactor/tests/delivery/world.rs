@@ -44,6 +44,10 @@ impl Door for LineDoor {
         let hub = self.hub.clone();
         let answer = match line.split(' ').collect::<Vec<_>>()[..] {
             ["P"] => Answer { bytes: b"pong\n".to_vec(), then: Then::Next },
+            ["X!"] => {
+                let defect = async { panic!("a defect in an answer") };
+                return Look::Request { bytes: end + 1, answer: Box::pin(defect) };
+            }
             ["C"] => Answer { bytes: b"bye\n".to_vec(), then: Then::Close },
             ["W"] => {
                 let answer = async {
