@@ -29,8 +29,8 @@ use server::Server;
 pub(crate) use plan::command;
 pub(crate) use worker::{command as worker_command, run as run_worker};
 
-/// How long the last events may take to arrive.
-const SETTLE: Duration = Duration::from_secs(30);
+/// How long the last events may take to arrive when nothing arrives any more.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How long streams may take to open when none opens any more.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -94,14 +94,14 @@ fn publish(
     report: &mut Report,
 ) -> Result<u64, Failure> {
     let mut publisher = publisher::Publisher::new(plan)?;
-    publisher.run(plan, crew, plan.warm_up, 0)?;
+    publisher.run(plan, crew, plan.warm_up)?;
     settle(plan, crew, publisher.published());
     crew.reset();
     std::thread::sleep(Duration::from_millis(200));
     let before = crew.status();
     let cpu = server.and_then(Server::cpu_us);
     let (begun, first) = (Instant::now(), publisher.published());
-    publisher.run(plan, crew, plan.duration, first)?;
+    publisher.run(plan, crew, plan.duration)?;
     let published = publisher.published() - first;
     settle(plan, crew, publisher.published());
     report.seconds = begun.elapsed().as_secs_f64();
@@ -120,7 +120,7 @@ fn settle(plan: &Plan, crew: &Crew, published: u64) {
     loop {
         let status = crew.status();
         let expected = plan.expected(published, status.opened);
-        if status.received >= expected || moved.elapsed() > SETTLE.min(Duration::from_secs(3)) {
+        if status.received >= expected || moved.elapsed() > SETTLE {
             return;
         }
         if status.received != last {

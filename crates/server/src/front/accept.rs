@@ -88,7 +88,7 @@ async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: 
     }
     let (handler, limits, drain) = (door.handler.clone(), &door.limits, &door.app.drain);
     match &door.tls {
-        None => connection::serve(stream, handler, limits, drain).await,
+        None => connection::serve(stream, Vec::new(), handler, limits, drain).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(limits.handshake, tls.accept(stream));
             let shaken = tokio::select! {
@@ -96,7 +96,7 @@ async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: 
                 () = drain.stopping() => return,
             };
             match shaken.map_err(|_| io::ErrorKind::TimedOut.into()).and_then(|shaken| shaken) {
-                Ok(stream) => connection::serve(stream, handler, limits, drain).await,
+                Ok(stream) => connection::serve(stream, Vec::new(), handler, limits, drain).await,
                 Err(error) => {
                     door.app.counters.tls_failed();
                     debug!(%error, "TLS handshake failed");

@@ -52,15 +52,15 @@ impl Limits {
     }
 }
 
-/// Serves a connection until it ends, or the shutdown asks it to (after the requests under way).
+/// Serves a connection, of which `read` was read before, until it ends, or the shutdown asks it to (after the requests under way).
 // Promise: holds nothing of anybody else; whatever this client does or omits, only this task waits.
-pub(crate) async fn serve<T, H>(io: T, handler: H, limits: &Limits, drain: &Drain)
+pub(crate) async fn serve<T, H>(io: T, read: Vec<u8>, handler: H, limits: &Limits, drain: &Drain)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
 {
     let opened = tokio::select! {
-        opened = Stream::open(io, limits.handshake) => opened,
+        opened = Stream::open(io, read, limits.handshake) => opened,
         // It has asked for nothing yet.
         () = drain.stopping() => return,
     };

@@ -29,7 +29,6 @@ use super::accept::Grumble;
 use super::carry::Carry;
 use super::connection::{self, Limits};
 use super::service::Service;
-use super::stream::Begun;
 use crate::app::App;
 use crate::drain::Stage;
 use crate::protocols::native;
@@ -195,12 +194,12 @@ impl Door for FrontDoor {
     }
 
     fn hand_off(&mut self, socket: std::net::TcpStream, read: Vec<u8>) {
-        let handed = Handed { app: Arc::clone(&self.app), room: Arc::clone(&self.room) };
+        let handed = Open { app: Arc::clone(&self.app), room: Arc::clone(&self.room) };
         let (service, limits) = (self.service.clone(), Arc::clone(&self.limits));
         self.runtime.spawn(async move {
             match TcpStream::from_std(socket) {
                 Ok(socket) => {
-                    connection::serve(Begun::new(read, socket), service, &limits, &handed.app.drain).await;
+                    connection::serve(socket, read, service, &limits, &handed.app.drain).await;
                 }
                 Err(error) => debug!(%error, "connection was gone before it was handed on"),
             }
@@ -230,8 +229,7 @@ impl Door for FrontDoor {
     }
 
     fn left(&mut self) {
-        self.app.counters.disconnected();
-        self.room.add_permits(1);
+        drop(Open { app: Arc::clone(&self.app), room: Arc::clone(&self.room) });
     }
 
     fn accept_failed(&mut self, error: &io::Error) {
@@ -245,13 +243,13 @@ impl Door for FrontDoor {
     }
 }
 
-/// A connection that was handed on: counted, and in its room, for as long as it lives.
-struct Handed {
+/// A connection that is counted, and in its room, for as long as this lives.
+struct Open {
     app: Arc<App>,
     room: Arc<Semaphore>,
 }
 
-impl Drop for Handed {
+impl Drop for Open {
     fn drop(&mut self) {
         self.app.counters.disconnected();
         self.room.add_permits(1);

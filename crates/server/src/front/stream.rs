@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::framing::Framing;
@@ -25,46 +26,44 @@ pub(crate) enum Speaks {
 /// A stream whose first bytes were looked at.
 #[derive(Debug)]
 pub(crate) struct Stream<T> {
-    /// Read already, not yet passed on: from `taken` on.
-    prefix: [u8; 24],
-    taken: usize,
-    filled: usize,
+    /// Read already, not yet passed on.
+    read: Bytes,
     framing: Option<Framing>,
     inner: T,
 }
 
 impl<T: AsyncRead + Unpin> Stream<T> {
-    /// Reads until it is clear what the client speaks.
+    /// Reads until it is clear what the client speaks. `read` is what was read of it before.
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`] if that takes longer than `within`, [`io::ErrorKind::UnexpectedEof`] if the
     /// client left, or what the system says.
-    pub(crate) async fn open(mut inner: T, within: Duration) -> io::Result<(Self, Speaks)> {
-        let mut prefix = [0; 24];
+    pub(crate) async fn open(mut inner: T, read: Vec<u8>, within: Duration) -> io::Result<(Self, Speaks)> {
+        let mut read = read;
         let sniff = async {
-            let mut filled = 0;
             loop {
-                let read = inner.read(prefix.get_mut(filled..).unwrap_or_default()).await?;
-                if read == 0 {
+                let known = read.len().min(PREFACE.len());
+                match read.get(..known) != PREFACE.get(..known) {
+                    true => return Ok(Speaks::Http1),
+                    false if known == PREFACE.len() => return Ok(Speaks::Http2),
+                    false => {}
+                }
+                let mut more = [0; PREFACE.len()];
+                let count = inner.read(&mut more).await?;
+                if count == 0 {
                     return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
                 }
-                filled += read;
-                if prefix.get(..filled) != PREFACE.get(..filled) {
-                    return Ok((filled, Speaks::Http1));
-                }
-                if filled == PREFACE.len() {
-                    return Ok((filled, Speaks::Http2));
-                }
+                read.extend_from_slice(more.get(..count).unwrap_or_default());
             }
         };
-        let (filled, speaks) = tokio::time::timeout(within, sniff)
+        let speaks = tokio::time::timeout(within, sniff)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let mut framing = (speaks == Speaks::Http1).then(Framing::default);
         if let Some(framing) = &mut framing {
-            framing.pass(prefix.get_mut(..filled).unwrap_or_default());
+            framing.pass(&mut read);
         }
-        Ok((Self { prefix, taken: 0, filled, framing, inner }, speaks))
+        Ok((Self { read: read.into(), framing, inner }, speaks))
     }
 }
 
@@ -75,10 +74,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.taken < this.filled {
-            let end = this.filled.min(this.taken + buf.remaining());
-            buf.put_slice(this.prefix.get(this.taken..end).unwrap_or_default());
-            this.taken = end;
+        if !this.read.is_empty() {
+            let bytes = this.read.len().min(buf.remaining());
+            buf.put_slice(&this.read.split_to(bytes));
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -91,65 +89,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-}
-
-/// A connection of which something was read elsewhere.
-#[cfg(target_os = "linux")]
-#[derive(Debug)]
-pub(crate) struct Begun<T> {
-    read: bytes::Bytes,
-    inner: T,
-}
-
-#[cfg(target_os = "linux")]
-impl<T> Begun<T> {
-    /// `read` comes before what the connection still has.
-    pub(crate) fn new(read: Vec<u8>, inner: T) -> Self {
-        Self { read: read.into(), inner }
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl<T: AsyncRead + Unpin> AsyncRead for Begun<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
-        }
-        let bytes = self.read.len().min(buf.remaining());
-        buf.put_slice(&self.read.split_to(bytes));
-        Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl<T: AsyncWrite + Unpin> AsyncWrite for Begun<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -191,7 +130,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 client.write_all(&tail).await.unwrap();
             });
-            let opened = Stream::open(server, Duration::from_secs(5)).await;
+            let opened = Stream::open(server, Vec::new(), Duration::from_secs(5)).await;
             writer.await.unwrap();
             assert_eq!(
                 opened.as_ref().map(|(_, speaks)| *speaks).map_err(io::Error::kind),
@@ -220,7 +159,7 @@ mod tests {
     async fn silence_ends() {
         let (mut client, server) = tokio::io::duplex(256);
         client.write_all(b"PRI").await.unwrap();
-        let ended = Stream::open(server, Duration::from_secs(10)).await;
+        let ended = Stream::open(server, Vec::new(), Duration::from_secs(10)).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -50,7 +50,9 @@ fn open_with(change: impl FnOnce(&mut ServerConfig)) -> Line {
     let drain = Arc::new(Drain::default());
     let shared = Arc::clone(&drain);
     let server =
-        tokio::spawn(async move { connection::serve(io, Echo, &Limits::new(&config), &shared).await });
+        tokio::spawn(
+            async move { connection::serve(io, Vec::new(), Echo, &Limits::new(&config), &shared).await },
+        );
     Line { client, server, drain }
 }
 

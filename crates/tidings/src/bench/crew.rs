@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
 use super::plan::{Plan, host};
+use super::scan::histogram;
 use crate::failure::Failure;
 
 /// How far all workers are together.
@@ -163,14 +164,6 @@ impl Drop for Crew {
             }
         }
     }
-}
-
-/// Room for latencies of up to an hour.
-pub(super) fn histogram() -> Result<Histogram<u64>, Failure> {
-    let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3)
-        .map_err(|error| Failure::new(format!("no histogram: {error}")))?;
-    histogram.auto(true);
-    Ok(histogram)
 }
 
 impl Told {

@@ -5,6 +5,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::failure::Failure;
+
 /// Bytes of a head; a longer one is none.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The longest mark: two numbers of twenty digits.
@@ -23,16 +25,23 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
-        // Three digits are exact enough for people; it grows with what it sees.
-        let mut latency_us = Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap_or_else(|_| empty());
-        latency_us.auto(true);
-        Self { opened: 0, received: 0, missing: 0, repeated: 0, bytes: 0, latency_us }
+    /// # Errors
+    /// As [`histogram`].
+    pub(super) fn new() -> Result<Self, Failure> {
+        let latency_us = histogram()?;
+        Ok(Self { opened: 0, received: 0, missing: 0, repeated: 0, bytes: 0, latency_us })
     }
 }
 
-fn empty() -> Histogram<u64> {
-    Histogram::new(1).unwrap_or_else(|_| unreachable!("one digit is within its bounds"))
+/// Room for latencies of up to an hour; it grows with what it sees. Three digits are exact enough for people.
+///
+/// # Errors
+/// The library refuses these bounds.
+pub(super) fn histogram() -> Result<Histogram<u64>, Failure> {
+    let mut histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3)
+        .map_err(|error| Failure::new(format!("no histogram: {error}")))?;
+    histogram.auto(true);
+    Ok(histogram)
 }
 
 /// One stream.
@@ -249,7 +258,7 @@ mod tests {
     fn check(response: &str, expected: (u64, u64, u64)) {
         for cut in 0..=response.len() {
             for second in [cut, (cut + 7).min(response.len())] {
-                let (mut scan, mut tally) = (Scan::default(), Tally::new());
+                let (mut scan, mut tally) = (Scan::default(), Tally::new().unwrap());
                 let bytes = response.as_bytes();
                 for part in [&bytes[..cut], &bytes[cut..second], &bytes[second..]] {
                     scan.read(part, 5_000_000, &mut tally).unwrap();
@@ -271,14 +280,14 @@ mod tests {
 
     #[test]
     fn latency_is_counted_from_the_mark() {
-        let (mut scan, mut tally) = (Scan::default(), Tally::new());
+        let (mut scan, mut tally) = (Scan::default(), Tally::new().unwrap());
         scan.read(b"HTTP/1.1 200 OK\r\n\r\n@1@1000000@", 3_500_000, &mut tally).unwrap();
         assert!((2_495..=2_505).contains(&tally.latency_us.max()), "{}", tally.latency_us.max());
     }
 
     #[test]
     fn what_is_no_stream_is_refused() {
-        let mut tally = Tally::new();
+        let mut tally = Tally::new().unwrap();
         let refused = Scan::default().read(b"HTTP/1.1 503 Busy\r\n\r\n", 0, &mut tally);
         assert_eq!(refused, Err(Refused("HTTP/1.1 503 Busy".into())));
         let endless = vec![b'a'; HEAD_BYTES_MAX + 1];
