@@ -99,10 +99,11 @@ impl<D: Door> Reactor<D> {
         };
         let keys: Vec<Key> = self.conns.iter().filter_map(is_live).collect();
         tracing::warn!(subscribers = keys.len(), "publishing outran delivery; raise hot_log_bytes");
+        // Before anybody comes back: whoever is live again lacks nothing up to where the next scan begins.
+        let seen = std::mem::replace(&mut self.seen, head);
         for key in keys {
-            self.fall_back(key);
+            self.fall_back(key, seen);
         }
-        self.seen = head;
     }
 
     fn rounds(&mut self, writes: &mut usize) {
@@ -150,7 +151,7 @@ impl<D: Door> Reactor<D> {
                 };
                 let keys: Vec<Key> = group.members.iter().copied().filter(lacks).collect();
                 for key in keys {
-                    self.fall_back(key);
+                    self.fall_back(key, self.seen);
                 }
                 if let Some(group) = self.groups.get_mut(key) {
                     group.served = group.served.max(place);
@@ -252,13 +253,14 @@ impl<D: Door> Reactor<D> {
             return;
         }
         let mut writable = std::mem::take(&mut self.writable);
-        writable.sort_unstable_by_key(|(group, key)| (*group, self.through(*key), *key));
+        writable.sort_unstable_by_key(|key| (self.place(*key), *key));
         writable.dedup();
         let mut last = None;
-        for (group, key) in writable.drain(..) {
-            if last != Some(group) {
+        for key in writable.drain(..) {
+            let group = self.place(key).map(|(group, _)| group);
+            if last != group {
                 self.side.clear();
-                last = Some(group);
+                last = group;
             }
             self.catch_up(key);
         }
@@ -266,10 +268,11 @@ impl<D: Door> Reactor<D> {
         self.writable = writable;
     }
 
-    fn through(&self, key: Key) -> Seq {
-        match self.conns.get(key as usize).map(|conn| &conn.state) {
-            Some(State::Live(cursor)) => cursor.through,
-            _ => Seq::ZERO,
+    /// A live one's group, and where it stands.
+    fn place(&self, key: Key) -> Option<(GroupKey, Seq)> {
+        match &self.conns.get(key as usize)?.state {
+            State::Live(cursor) => Some((cursor.group, cursor.through)),
+            _ => None,
         }
     }
 
@@ -284,12 +287,12 @@ impl<D: Door> Reactor<D> {
             let Some(group) = self.groups.get_mut(cursor.group) else { return };
             if !self.side.serves(cursor.through) {
                 if group.from > cursor.through {
-                    return self.fall_back(key);
+                    return self.fall_back(key, self.seen);
                 }
                 let built = self.side.build(&self.hub.view(), group, cursor.through);
                 match built {
                     Built::Filled => {}
-                    Built::Lost(_) => return self.fall_back(key),
+                    Built::Lost(_) => return self.fall_back(key, self.seen),
                     Built::Empty => {
                         conn.lags = false;
                         self.lagging = self.lagging.saturating_sub(1);

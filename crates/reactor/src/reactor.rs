@@ -79,7 +79,7 @@ pub struct Reactor<D: Door> {
     /// The window of those that lag.
     pub(crate) side: Window,
     /// Who lags and can write again.
-    pub(crate) writable: Vec<(GroupKey, Key)>,
+    pub(crate) writable: Vec<Key>,
     /// Groups whose end stands behind what was scanned.
     pub(crate) later: Vec<GroupKey>,
     /// Who was not finished in this turn.

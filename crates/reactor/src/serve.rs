@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tidings_hub::chunk;
 use tidings_hub::live::{Carried, Live, Way};
-use tidings_hub::{Subscription, TopicName};
+use tidings_hub::{Seq, Subscription, TopicName};
 
 use crate::conn::{Cursor, Fed, Key, Out, State, Token, Work};
 use crate::door::{Answer, Door, Look, Then};
@@ -58,10 +58,9 @@ impl<D: Door> Reactor<D> {
             State::Writing(_) if can_write => self.flush(key),
             State::Writing(_) => {}
             State::Live(_) | State::Fed(_) if conn.eof => self.close(key),
-            State::Live(cursor) => {
+            State::Live(_) => {
                 if can_write && conn.lags {
-                    let group = cursor.group;
-                    self.writable.push((group, key));
+                    self.writable.push(key);
                 }
                 self.ignore(key);
             }
@@ -85,10 +84,7 @@ impl<D: Door> Reactor<D> {
             }
             State::Fed(_) => self.feed(key),
             State::Reading(_) => self.read(key),
-            State::Live(cursor) if conn.lags => {
-                let group = cursor.group;
-                self.writable.push((group, key));
-            }
+            State::Live(_) if conn.lags => self.writable.push(key),
             State::Live(_) | State::Writing(_) => {}
         }
     }
@@ -337,7 +333,8 @@ impl<D: Door> Reactor<D> {
     }
 
     /// A live subscriber goes back to the way of a subscription, at the byte where it stands.
-    pub(crate) fn fall_back(&mut self, key: Key) {
+    /// Up to `seen` all was scanned for it.
+    pub(crate) fn fall_back(&mut self, key: Key, seen: Seq) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let State::Live(cursor) = conn.state else { return };
         let lags = std::mem::replace(&mut conn.lags, false);
@@ -345,7 +342,7 @@ impl<D: Door> Reactor<D> {
         let has_all = group.thread.back().is_none_or(|last| *last <= group.served);
         let through = match () {
             () if lags => cursor.through,
-            () if has_all => cursor.through.max(self.seen),
+            () if has_all => cursor.through.max(seen),
             () => cursor.through.max(group.served),
         };
         let mut live = Live { spec: (*group.spec).clone(), through };

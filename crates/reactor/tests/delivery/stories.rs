@@ -1,14 +1,16 @@
 //! What one reader sees.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use tidings_hub::ports::Op;
-use tidings_hub::{Limits, TopicName};
+use tidings_hub::{Filter, Limits, Selector, Selectors, Subscribe, TopicName};
 use tidings_reactor::mailbox::Stage;
 
-use crate::world::{Item, World, config, eventually};
+use crate::world::{Item, Reader, World, config, event, eventually};
 
 fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
@@ -123,6 +125,55 @@ fn one_that_lags_is_told_what_was_removed_meanwhile() {
     let seen = items.iter().filter(|i| matches!(i, Item::Block(b) if b.contains("xxx"))).count();
     assert!(seen < 40, "{seen}");
     eventually("nobody lags", || world.hub.stats().lag_max == 0);
+}
+
+/// Woken slowly: what stands between the moment an event is visible and the moment all are told of it takes long.
+struct Slow;
+
+impl std::task::Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_outruns_delivery_while_others_are_told_reaches_everybody_whole() {
+    let world = World::new(Limits { hot_log_bytes: 16 << 10, event_bytes_max: 4 << 10, ..Limits::default() });
+    let ask = || Subscribe::new(Filter::topics(Selectors::new(vec![Selector::parse("slow").unwrap()])));
+    let mut slow: Vec<_> = (0..8).map(|_| world.hub.subscribe(ask()).unwrap()).collect();
+    let waker = std::task::Waker::from(Arc::new(Slow));
+    let mut asker = world.reader("P");
+    let (batches, each) = (40, 30);
+    let read = |mut reader: Reader| {
+        let items = reader.blocks(|block| block.ends_with("data: end\n\n"));
+        let data = items.iter().filter_map(|item| match item {
+            Item::Block(block) => block.split("\ndata: ").nth(1)?.trim_end_matches('x').parse::<usize>().ok(),
+            Item::End | Item::Cut => None,
+        });
+        assert!(data.eq(0..batches * each), "lost, twice or out of order");
+    };
+    let fill = "x".repeat(700);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let reader = world.reader("S a");
+            scope.spawn(|| read(reader));
+        }
+        for batch in 0..batches {
+            for subscription in &mut slow {
+                while subscription.poll_chunk(&mut Context::from_waker(&waker)).is_ready() {}
+            }
+            let number = batch * each..(batch + 1) * each;
+            let mut ops: Vec<_> = number.map(|n| Op::Publish(event("a", &format!("{n}{fill}")))).collect();
+            ops.push(Op::Publish(event("slow", "")));
+            let submitted = scope.spawn(|| world.submit(ops));
+            // The reactor has reasons of its own to look, whenever that is.
+            while !submitted.is_finished() {
+                asker.say("P");
+                assert_eq!(asker.line(), "pong");
+            }
+        }
+        world.publish("a", "end");
+    });
 }
 
 #[test]
