@@ -6,6 +6,9 @@ use axum::http::{Method, Uri};
 use serde::Deserialize;
 use tidings_client::{EventId, EventSource};
 
+/// The sweep over payload sizes ends one byte past 128 MiB, far past what a source takes by itself.
+const EVENT_BYTES_MAX: usize = 256 << 20;
+
 /// The body of `POST /`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +59,8 @@ impl Params {
                 self.callback_url
             ));
         }
-        let mut builder = EventSource::builder(&self.stream_url).comments(true);
+        let mut builder =
+            EventSource::builder(&self.stream_url).comments(true).event_bytes_max(EVENT_BYTES_MAX);
         if let Some(delay_ms) = self.initial_delay_ms {
             builder = builder.retry_ms(delay_ms);
         }

@@ -20,11 +20,12 @@ use crate::params::{Command, Params};
 use crate::stream::Stream;
 
 /// What a source of ours can do. Not `event-type-listeners`: it tells events of all types by itself.
-const CAPABILITIES: [&str; 9] = [
+const CAPABILITIES: [&str; 10] = [
     "bom",
     "comments",
     "headers",
     "last-event-id",
+    "payload-size-stress-testable",
     "post",
     "read-timeout",
     "report",

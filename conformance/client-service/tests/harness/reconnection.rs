@@ -31,6 +31,20 @@ async fn the_last_id_is_sent_and_half_an_event_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_in_order_is_followed_by_a_new_connection() {
+    let service = Service::start().await;
+    let (mut server, mut first, mut stream) = service.connected(json!({"initialDelayMs": 0})).await;
+    first.send("id: abc\ndata: a\n\nid: def\ndata: half").await;
+    stream.sees("message", "a", "abc").await;
+    assert_eq!(first.finish().await, b"", "a connection carries one stream");
+    stream.sees_error().await;
+    let mut second = server.accept().await;
+    assert_eq!(second.header("last-event-id"), Some("abc"));
+    second.send("id: ghi\ndata: b\n\n").await;
+    stream.sees("message", "b", "ghi").await;
+}
+
+#[tokio::test]
 async fn method_body_headers_and_the_first_id_are_sent_again_each_time() {
     let service = Service::start().await;
     let params = json!({
