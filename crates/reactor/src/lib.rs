@@ -17,11 +17,12 @@
 //! is bounded, so a burst to a million sockets keeps nobody from being accepted.
 //!
 //! - [`reactor`]: the loop. [`conn`]: a connection's states. [`door`]: what the reactor must be told.
-//! - [`groups`], [`window`], [`wheel`]: pure. [`mailbox`]: how other threads reach this one.
+//! - [`groups`], [`window`], [`wheel`]: pure. [`mailbox`]: how other threads reach this one. [`table`]: a file table of
+//!   its own.
 //!
 //! **Invariants:** no queue per subscriber; no lock is held while a socket is written to; nobody waits for a client.
 #![cfg(target_os = "linux")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod conn;
 pub mod door;
@@ -30,6 +31,7 @@ pub mod mailbox;
 mod pass;
 pub mod reactor;
 mod serve;
+pub mod table;
 pub mod wheel;
 pub mod window;
 

@@ -36,6 +36,8 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// The pause after the system refused to accept, in milliseconds.
     pub accept_pause_ms: u64,
+    /// Connections at once here, beside what the door allows for all.
+    pub connections_max: usize,
 }
 
 /// Events taken from the system in one turn.
@@ -113,13 +115,19 @@ struct Drain {
 }
 
 impl<D: Door> Reactor<D> {
-    /// A reactor for what comes in at some listeners. Other reactors may have clones of them.
+    /// A reactor for what comes in at some listeners. Other reactors may have clones of them. Others reach it by its
+    /// mailbox.
     ///
     /// # Errors
     /// What the system says if it has no descriptor left.
-    pub fn new(hub: Hub, door: D, config: Config, listeners: Vec<TcpListener>) -> io::Result<Self> {
+    pub fn new(
+        hub: Hub,
+        door: D,
+        config: Config,
+        listeners: Vec<TcpListener>,
+        mailbox: Arc<Mailbox>,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let mailbox = Arc::new(Mailbox::new()?);
         epoll::add(&epoll, &*mailbox, epoll::EventData::new_u64(MAIL), epoll::EventFlags::IN)?;
         for listener in &listeners {
             listener.set_nonblocking(true)?;
@@ -161,11 +169,6 @@ impl<D: Door> Reactor<D> {
         };
         reactor.listen()?;
         Ok(reactor)
-    }
-
-    /// Where others reach it.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        Arc::clone(&self.mailbox)
     }
 
     /// Runs until it is told to end and all its connections are gone.
@@ -383,7 +386,7 @@ impl<D: Door> Reactor<D> {
             if self.accepting != Accepting::Yes {
                 return;
             }
-            if !self.door.take_room() {
+            if self.conns.len() >= self.config.connections_max || !self.door.take_room() {
                 return self.pause();
             }
             let Some(listener) = self.listeners.get(at) else { return self.door.give_room_back() };

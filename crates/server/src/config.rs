@@ -41,6 +41,8 @@ pub struct ServerConfig {
     /// Threads that deliver to plain HTTP/1.1 connections, each with its own epoll instance. 0: none, all requests go
     /// the way that HTTP/2 and TLS go. Linux only; elsewhere it is as if 0.
     pub reactors: usize,
+    /// Whose descriptors the reactors' connections are.
+    pub reactor_descriptors: Descriptors,
     /// Bytes of a request head (431 above).
     pub head_bytes_max: usize,
     /// Header lines of a request (431 above).
@@ -77,6 +79,7 @@ impl Default for ServerConfig {
             handshake_ms: 10_000,
             head_ms: 75_000,
             reactors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            reactor_descriptors: Descriptors::Shared,
             head_bytes_max: 64 << 10,
             headers_max: 100,
             body_idle_ms: None,
@@ -86,6 +89,24 @@ impl Default for ServerConfig {
             h2_ping_ms: 30_000,
             key_window: KeyWindow::default(),
         }
+    }
+}
+
+/// Which table the descriptors of the reactors' connections are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descriptors {
+    /// The process's: its limit holds for all connections.
+    Shared,
+    /// Each reactor has a table of its own, and the limit for itself (`unshare(CLONE_FILES)`); for where the limit cannot
+    /// be raised. The hub's log must read and write on threads of its own, as the embedded ones do.
+    Own,
+}
+
+impl ServerConfig {
+    /// Tables of descriptors that connections are in.
+    pub fn tables(&self) -> usize {
+        let own = self.reactor_descriptors == Descriptors::Own && self.tls.is_none();
+        if own { self.reactors.max(1) } else { 1 }
     }
 }
 

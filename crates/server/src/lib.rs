@@ -27,7 +27,7 @@ pub mod protocols;
 pub mod server;
 
 pub use app::App;
-pub use config::{Overload, ServerConfig, TlsConfig};
+pub use config::{Descriptors, Overload, ServerConfig, TlsConfig};
 pub use front::descriptors::{connections_available, raise_descriptor_limit};
 pub use front::service::Service;
 pub use gate::{Access, Gate, GateConfig, GateConfigError};

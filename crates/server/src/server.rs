@@ -161,7 +161,7 @@ fn carry(
             Ok(std::net::TcpListener::from(owned))
         };
         let plain = listeners.iter().map(clone).collect::<io::Result<Vec<_>>>()?;
-        Reactors::start(app, service, room, &plain)
+        Reactors::start(app, service, room, plain)
     };
     match start() {
         Ok(reactors) => (Vec::new(), reactors),

@@ -139,6 +139,7 @@ pub(crate) fn config() -> Config {
         partial_bytes_max: 8 << 10,
         heartbeat_ms: 0,
         accept_pause_ms: 100,
+        connections_max: usize::MAX,
     }
 }
 
@@ -158,8 +159,8 @@ impl World {
         rustix::net::sockopt::set_socket_send_buffer_size(&listener, 16_384).unwrap();
         let (handed, open) = (Arc::default(), Arc::default());
         let door = LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
-        let reactor = Reactor::new(hub.clone(), door, config, vec![listener]).unwrap();
-        let mailbox = reactor.mailbox();
+        let mailbox = Arc::new(Mailbox::new().unwrap());
+        let reactor = Reactor::new(hub.clone(), door, config, vec![listener], Arc::clone(&mailbox)).unwrap();
         let thread = Some(std::thread::spawn(|| reactor.run()));
         Self { hub, addr, handed, open, mailbox, thread }
     }

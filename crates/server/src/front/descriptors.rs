@@ -26,17 +26,18 @@ fn limit() -> Option<u64> {
     return None;
 }
 
-/// How many connections there may be, of those that are wanted, with the descriptors the process may have now. A
-/// program opens its hub with fewer subscribers than that, so that there is room left to turn others away.
-pub fn connections_available(wanted: usize) -> usize {
-    within(wanted, limit())
+/// How many connections there may be, of those that are wanted, with the descriptors the process may have now in each of
+/// so many tables. A program opens its hub with fewer subscribers than that, so that there is room left to turn others
+/// away.
+pub fn connections_available(wanted: usize, tables: usize) -> usize {
+    within(wanted, limit(), tables)
 }
 
-fn within(wanted: usize, limit: Option<u64>) -> usize {
+fn within(wanted: usize, limit: Option<u64>, tables: usize) -> usize {
     let Some(limit) = limit else { return wanted };
     // With very few descriptors half of them must do for connections.
     let free = limit.saturating_sub(RESERVED).max(limit / 2);
-    wanted.min(usize::try_from(free).unwrap_or(usize::MAX)).max(1)
+    wanted.min(usize::try_from(free).unwrap_or(usize::MAX).saturating_mul(tables)).max(1)
 }
 
 #[cfg(test)]
@@ -45,11 +46,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_kept_for_the_house() {
-        assert_eq!(within(100_000, None), 100_000);
-        assert_eq!(within(100_000, Some(1_024)), 896);
-        assert_eq!(within(500, Some(1_024)), 500);
-        assert_eq!(within(500, Some(100)), 50);
-        assert_eq!(within(500, Some(0)), 1);
-        assert!(connections_available(usize::MAX) >= 1);
+        assert_eq!(within(100_000, None, 1), 100_000);
+        assert_eq!(within(100_000, Some(1_024), 1), 896);
+        assert_eq!(within(500, Some(1_024), 1), 500);
+        assert_eq!(within(500, Some(100), 1), 50);
+        assert_eq!(within(500, Some(0), 1), 1);
+        assert_eq!(within(100_000, Some(1_024), 3), 2_688);
+        assert!(connections_available(usize::MAX, 1) >= 1);
     }
 }

@@ -28,6 +28,7 @@ use tracing::{debug, warn};
 use super::accept::Grumble;
 use super::carry::Carry;
 use super::connection::{self, Limits};
+use super::crossing::{Crossing, Leaving};
 use super::service::Service;
 use crate::app::App;
 use crate::drain::Stage;
@@ -44,19 +45,52 @@ const ANSWER_BYTES: usize = 512;
 pub(crate) struct FrontDoor {
     app: Arc<App>,
     service: Service,
-    limits: Arc<Limits>,
     /// One per connection that may be open.
     room: Arc<Semaphore>,
     runtime: Runtime,
+    /// The way of a connection to another thread, if the reactor has a file table of its own.
+    leaving: Option<Leaving>,
     full: Grumble,
     refused: Grumble,
 }
 
 impl FrontDoor {
-    pub(crate) fn new(app: Arc<App>, service: Service, room: Arc<Semaphore>, runtime: Runtime) -> Self {
-        let limits = Arc::new(Limits::new(&app.config));
-        Self { app, service, limits, room, runtime, full: Grumble::default(), refused: Grumble::default() }
+    pub(crate) fn new(
+        app: Arc<App>,
+        service: Service,
+        room: Arc<Semaphore>,
+        runtime: Runtime,
+        crossing: Option<Arc<Crossing>>,
+    ) -> Self {
+        let (lost_app, lost_room) = (Arc::clone(&app), Arc::clone(&room));
+        let lost = move |error: io::Error| {
+            debug!(%error, "a connection was lost on its way to another thread");
+            drop(Open::new(&lost_app, &lost_room));
+        };
+        let leaving = crossing.map(|crossing| Leaving::new(crossing, Arc::new(lost)));
+        Self { app, service, room, runtime, leaving, full: Grumble::default(), refused: Grumble::default() }
     }
+}
+
+/// Serves a connection that no reactor serves, in a task of its own.
+pub(crate) fn serve(
+    runtime: &Runtime,
+    service: &Service,
+    handed: Open,
+    socket: std::net::TcpStream,
+    read: Vec<u8>,
+) {
+    let service = service.clone();
+    runtime.spawn(async move {
+        match TcpStream::from_std(socket) {
+            Ok(socket) => {
+                let limits = Arc::new(Limits::new(&handed.app.config));
+                connection::serve(socket, read, service, &limits, &handed.app.drain).await;
+            }
+            Err(error) => debug!(%error, "connection was gone before it was handed on"),
+        }
+        drop(handed);
+    });
 }
 
 /// What a request's head says that matters here.
@@ -194,17 +228,10 @@ impl Door for FrontDoor {
     }
 
     fn hand_off(&mut self, socket: std::net::TcpStream, read: Vec<u8>) {
-        let handed = Open { app: Arc::clone(&self.app), room: Arc::clone(&self.room) };
-        let (service, limits) = (self.service.clone(), Arc::clone(&self.limits));
-        self.runtime.spawn(async move {
-            match TcpStream::from_std(socket) {
-                Ok(socket) => {
-                    connection::serve(socket, read, service, &limits, &handed.app.drain).await;
-                }
-                Err(error) => debug!(%error, "connection was gone before it was handed on"),
-            }
-            drop(handed);
-        });
+        if let Some(leaving) = &mut self.leaving {
+            return leaving.send(socket, read);
+        }
+        serve(&self.runtime, &self.service, Open::new(&self.app, &self.room), socket, read);
     }
 
     fn take_room(&mut self) -> bool {
@@ -229,7 +256,7 @@ impl Door for FrontDoor {
     }
 
     fn left(&mut self) {
-        drop(Open { app: Arc::clone(&self.app), room: Arc::clone(&self.room) });
+        drop(Open::new(&self.app, &self.room));
     }
 
     fn accept_failed(&mut self, error: &io::Error) {
@@ -244,9 +271,16 @@ impl Door for FrontDoor {
 }
 
 /// A connection that is counted, and in its room, for as long as this lives.
-struct Open {
+pub(crate) struct Open {
     app: Arc<App>,
     room: Arc<Semaphore>,
+}
+
+impl Open {
+    /// One that was let in and is counted.
+    pub(crate) fn new(app: &Arc<App>, room: &Arc<Semaphore>) -> Self {
+        Self { app: Arc::clone(app), room: Arc::clone(room) }
+    }
 }
 
 impl Drop for Open {

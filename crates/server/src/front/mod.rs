@@ -8,6 +8,8 @@ pub(crate) mod accept;
 pub(crate) mod body;
 pub(crate) mod carry;
 pub(crate) mod connection;
+#[cfg(target_os = "linux")]
+pub(crate) mod crossing;
 pub mod descriptors;
 #[cfg(target_os = "linux")]
 pub(crate) mod door;

@@ -1,19 +1,23 @@
 //! The reactors' threads: made from the listeners, told to end, waited for.
 
 use std::io;
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tidings_reactor::mailbox::Stage;
-use tidings_reactor::{Config, Mailbox, Reactor};
+use tidings_reactor::{Config, Mailbox, Reactor, table};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Semaphore;
-use tracing::error;
+use tracing::{debug, error};
 
-use super::door::FrontDoor;
+use super::crossing::{Arriving, Crossing};
+use super::descriptors;
+use super::door::{self, FrontDoor, Open};
 use super::service::Service;
 use crate::app::App;
+use crate::config::Descriptors;
 
 /// Bytes of a request that has not come whole, held on a reactor: a usual head with a small body.
 const PARTIAL_BYTES_MAX: usize = 8 << 10;
@@ -25,10 +29,12 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 pub(crate) struct Reactors {
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Vec<JoinHandle<()>>,
+    /// Ends after the threads.
+    arriving: Option<Arriving>,
 }
 
 impl Reactors {
-    /// Starts as many as are configured, all on the same listeners.
+    /// Starts as many as are configured, all on the same listeners, which are no longer needed then.
     ///
     /// # Errors
     /// What the system says if it lacks descriptors or threads.
@@ -36,32 +42,54 @@ impl Reactors {
         app: &Arc<App>,
         service: &Service,
         room: &Arc<Semaphore>,
-        listeners: &[TcpListener],
+        listeners: Vec<TcpListener>,
     ) -> io::Result<Self> {
-        let config = Config {
-            handshake_ms: app.config.handshake_ms,
-            head_ms: app.config.head_ms,
-            partial_bytes_max: PARTIAL_BYTES_MAX.min(app.config.head_bytes_max),
-            heartbeat_ms: app.hub.limits().heartbeat_ms,
-            accept_pause_ms: ACCEPT_PAUSE_MS,
-        };
         let mut reactors = Self::default();
-        let runtime = Runtime::current();
-        for number in 0..app.config.reactors {
-            let door = FrontDoor::new(Arc::clone(app), service.clone(), Arc::clone(room), runtime.clone());
-            let clones = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
-            let reactor = Reactor::new(app.hub.clone(), door, config, clones)?;
-            reactors.mailboxes.push(reactor.mailbox());
-            let runtime = runtime.clone();
+        for _ in 0..app.config.reactors {
+            reactors.mailboxes.push(Arc::new(Mailbox::new()?));
+        }
+        let ground = Ground {
+            app: Arc::clone(app),
+            service: service.clone(),
+            room: Arc::clone(room),
+            runtime: Runtime::current(),
+        };
+        let crossing = match app.config.reactor_descriptors {
+            Descriptors::Shared => None,
+            Descriptors::Own => {
+                let crossing = Crossing::open()?;
+                let taking = ground.clone();
+                let arrived = move |connection| taking.take(connection);
+                reactors.arriving = Some(Arriving::start(Arc::clone(&crossing), arrived)?);
+                Some(crossing)
+            }
+        };
+        for (number, mailbox) in reactors.mailboxes.iter().enumerate() {
+            let listeners = match crossing {
+                None => Listeners::Shared(
+                    listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+                ),
+                Some(_) => Listeners::Own(listeners.iter().map(|listener| listener.as_raw_fd()).collect()),
+            };
+            let (ground, crossing, mailbox) = (ground.clone(), crossing.clone(), Arc::clone(mailbox));
+            let (told, begun) = mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name(format!("tidings-reactor-{number}"));
-            let app = Arc::clone(app);
             reactors.threads.push(thread.spawn(move || {
+                let reactor = match ground.reactor(listeners, crossing, mailbox) {
+                    Ok(reactor) => reactor,
+                    Err(error) => return drop(told.send(Err(error))),
+                };
+                if told.send(Ok(())).is_err() {
+                    return;
+                }
                 // Routes set timers and start tasks.
-                let _entered = runtime.enter();
-                let told = TellPanic(&app);
+                let _entered = ground.runtime.enter();
+                let told = TellPanic(&ground.app);
                 reactor.run();
                 std::mem::forget(told);
             })?);
+            // The listeners are open until each has its own.
+            begun.recv().unwrap_or_else(|_| Err(io::Error::other("a reactor ended before it began")))?;
         }
         Ok(reactors)
     }
@@ -88,6 +116,67 @@ impl Reactors {
         let joined = tokio::task::spawn_blocking(|| threads.into_iter().try_for_each(JoinHandle::join));
         // One that ended in a panic has told.
         _ = joined.await;
+        let arriving = self.arriving.take();
+        // The thread has nothing to wait for any more; nor has whoever joins it.
+        _ = tokio::task::spawn_blocking(|| drop(arriving)).await;
+    }
+}
+
+/// What all reactors stand on.
+#[derive(Clone)]
+struct Ground {
+    app: Arc<App>,
+    service: Service,
+    room: Arc<Semaphore>,
+    runtime: Runtime,
+}
+
+enum Listeners {
+    /// In the process's table.
+    Shared(Vec<TcpListener>),
+    /// To be taken into a table of its own.
+    Own(Vec<RawFd>),
+}
+
+impl Ground {
+    /// A reactor, on the thread it will run on.
+    fn reactor(
+        &self,
+        listeners: Listeners,
+        crossing: Option<Arc<Crossing>>,
+        mailbox: Arc<Mailbox>,
+    ) -> io::Result<Reactor<FrontDoor>> {
+        // First of all: nothing may be open that only the other table has.
+        let (listeners, connections_max) = match listeners {
+            Listeners::Shared(listeners) => (listeners, usize::MAX),
+            Listeners::Own(numbers) => {
+                (table::own(&numbers)?, descriptors::connections_available(usize::MAX, 1))
+            }
+        };
+        let Self { app, service, room, runtime } = self.clone();
+        let config = Config {
+            handshake_ms: app.config.handshake_ms,
+            head_ms: app.config.head_ms,
+            partial_bytes_max: PARTIAL_BYTES_MAX.min(app.config.head_bytes_max),
+            heartbeat_ms: app.hub.limits().heartbeat_ms,
+            accept_pause_ms: ACCEPT_PAUSE_MS,
+            connections_max,
+        };
+        let hub = app.hub.clone();
+        let door = FrontDoor::new(app, service, room, runtime, crossing);
+        Reactor::new(hub, door, config, listeners, mailbox)
+    }
+
+    /// Serves a connection that came across.
+    fn take(&self, connection: io::Result<(TcpStream, Vec<u8>)>) {
+        let handed = Open::new(&self.app, &self.room);
+        match connection {
+            Ok((socket, read)) => door::serve(&self.runtime, &self.service, handed, socket, read),
+            Err(error) => {
+                self.app.counters.accept_error();
+                debug!(%error, "a connection was lost on its way to another thread");
+            }
+        }
     }
 }
 

@@ -4,17 +4,21 @@
 use std::time::Duration;
 
 use tidings_hub::Limits;
+use tidings_server::Descriptors;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{PATIENCE, Running, config, eventually, read_until, start_with};
 
-/// Both ways in which plain HTTP/1.1 is served.
-const WAYS: [usize; 2] = [0, 1];
+/// A number of reactors, and where their descriptors are.
+type Reactors = (usize, Descriptors);
 
-fn start(reactors: usize) -> Running {
+/// The ways in which plain HTTP/1.1 is served.
+const WAYS: [Reactors; 3] = [(0, Descriptors::Shared), (1, Descriptors::Shared), (1, Descriptors::Own)];
+
+fn start(reactors: Reactors) -> Running {
     let mut config = config();
-    config.reactors = reactors;
+    (config.reactors, config.reactor_descriptors) = reactors;
     config.head_ms = 60_000;
     start_with(config, Limits::default(), axum::Router::new())
 }
@@ -52,7 +56,7 @@ async fn a_request_may_come_in_any_two_parts_and_byte_by_byte() {
             socket.write_all(&[*byte]).await.unwrap();
             tokio::task::yield_now().await;
         }
-        assert!(read_until(&mut socket, "id: ").await.contains("text/event-stream"), "{reactors}");
+        assert!(read_until(&mut socket, "id: ").await.contains("text/event-stream"), "{reactors:?}");
         assert_eq!(server.ask("POST /topics/a", "seen").await.status, 200);
         read_until(&mut socket, "data: seen\n\n").await;
     }
@@ -76,8 +80,8 @@ async fn a_length_with_two_meanings_is_refused_and_hides_no_request() {
                 format!("POST /topics/open HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n\r\n0\r\n\r\n{hidden}");
             socket.write_all(request.as_bytes()).await.unwrap();
             let answer = all(&mut socket).await;
-            assert!(answer.starts_with("HTTP/1.1 400 "), "{reactors} {lines}: {answer}");
-            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{reactors} {lines}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{reactors:?} {lines}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{reactors:?} {lines}: {answer}");
         }
         let history = server.ask("GET /topics/hidden?format=json", "").await;
         assert!(history.body.contains("\"events\":[]"), "{}", history.body);
@@ -98,13 +102,13 @@ async fn heads_without_an_end_are_refused() {
             }
         }
         let answer = all(&mut socket).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{reactors}: {answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{reactors:?}: {answer}");
         eventually("it is gone", || server.app.counters.connections() == 0).await;
         let many = "X-A: b\r\n".repeat(200);
         let mut socket = connect(&server).await;
         let request = format!("GET /topics/a HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
-        assert!(all(&mut socket).await.starts_with("HTTP/1.1 431 "), "{reactors}");
+        assert!(all(&mut socket).await.starts_with("HTTP/1.1 431 "), "{reactors:?}");
     }
 }
 
@@ -112,7 +116,8 @@ async fn heads_without_an_end_are_refused() {
 async fn a_crowd_that_says_nothing_is_sent_away_and_the_others_are_served() {
     for reactors in WAYS {
         let mut config = config();
-        (config.reactors, config.handshake_ms) = (reactors, 500);
+        (config.reactors, config.reactor_descriptors) = reactors;
+        config.handshake_ms = 500;
         let server = start_with(config, Limits::default(), axum::Router::new());
         let mut reader = server.open("GET /topics/a\r\nAccept: text/event-stream").await;
         read_until(&mut reader, "id: ").await;

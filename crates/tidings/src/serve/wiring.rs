@@ -5,7 +5,7 @@ use tidings_hub::ports::Durability;
 use tidings_hub::{Limits, Selectors};
 use tidings_log::LogConfig;
 use tidings_server::gate::AnonymousConfig;
-use tidings_server::{GateConfig, ServerConfig, TlsConfig, connections_available};
+use tidings_server::{Descriptors, GateConfig, ServerConfig, TlsConfig, connections_available};
 
 use crate::settings::{Configuration, Settings};
 
@@ -35,7 +35,11 @@ fn subscribers_max(settings: &Settings) -> usize {
     if settings.subscribers_max.origin.is_explicit() {
         return wanted;
     }
-    let connections = connections_available(settings.connections_max.value);
+    let tables = match settings.reactor_descriptors.value {
+        Descriptors::Own if tls(settings).is_none() => settings.reactors.value.count().max(1),
+        _ => 1,
+    };
+    let connections = connections_available(settings.connections_max.value, tables);
     wanted.min(connections - connections / 16)
 }
 
@@ -95,6 +99,7 @@ pub(super) fn server(configuration: &Configuration) -> ServerConfig {
         overload: settings.overload.value,
         drain_ms: settings.drain.value.0,
         reactors: settings.reactors.value.count(),
+        reactor_descriptors: settings.reactor_descriptors.value,
         connections_max: settings.connections_max.value,
         body_bytes_max: settings.body_bytes_max.value.as_usize(),
         key_window: key_window(settings),

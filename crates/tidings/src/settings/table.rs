@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tidings_hub::ports::Durability;
 use tidings_log::OnDamage;
-use tidings_server::Overload;
+use tidings_server::{Descriptors, Overload};
 
 use super::SettingsError;
 use super::layers::{Layers, Setting};
@@ -176,6 +176,8 @@ settings! {
             "What a full hub answers to an EventSource, which gives up for good when it meets a 5xx. `eventsource`: 200 and come back later; `503`: the status.";
         reactors: Threads = "cores" in 0 to 1024,
             "Threads that deliver to plain HTTP/1.1 connections: `cores`, or a number. `0`: none, they are served as TLS and HTTP/2 are. Linux only.";
+        reactor_descriptors: Descriptors = "shared",
+            "`shared`: the system's limit on descriptors holds for all connections together. `own`: each reactor has a table of its own and the limit for itself, where the limit cannot be raised and a million streams are wanted; needs as many reactors as that takes.";
         drain: Millis = "5s" in 0 to DAY,
             "Over how long a shutdown spreads the ends of open streams.";
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tidings_hub::ports::Durability;
 use tidings_hub::{Retention, Selector};
 use tidings_log::OnDamage;
-use tidings_server::Overload;
+use tidings_server::{Descriptors, Overload};
 
 use super::units::{parse_bytes, parse_duration_ms, show_bytes, show_duration};
 
@@ -396,6 +396,7 @@ macro_rules! choices {
 choices! {
     Durability { "fsync" => Self::Fsync, "os" => Self::Os, "memory" => Self::Memory }
     Overload { "eventsource" => Self::EventSource, "503" => Self::Status503 }
+    Descriptors { "shared" => Self::Shared, "own" => Self::Own }
     OnDamage { "refuse" => Self::Refuse, "cut" => Self::Cut }
     LogFormat { "text" => Self::Text, "json" => Self::Json }
 }

@@ -23,6 +23,9 @@ pub(crate) struct HubProcess {
     args: Vec<String>,
 }
 
+/// In place of an argument: the next one is the process's limit of open descriptors.
+pub(crate) const DESCRIPTORS_MAX: &str = "ulimit -n";
+
 impl HubProcess {
     /// Starts `tidings serve` over `data` and waits until it listens.
     pub(crate) fn start(data: &Path, args: &[&str]) -> Self {
@@ -101,7 +104,15 @@ fn spawn(data: &Path, args: &[String], listen: &str) -> (Child, SocketAddr, Sock
 }
 
 fn command(data: &Path, args: &[String], listen: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    let (mut command, args) = match args {
+        [limit, count, args @ ..] if limit == DESCRIPTORS_MAX => {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("ulimit -n {count} && exec \"$0\" \"$@\""));
+            shell.arg(env!("CARGO_BIN_EXE_tidings"));
+            (shell, args)
+        }
+        args => (Command::new(env!("CARGO_BIN_EXE_tidings")), args),
+    };
     command.args(["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--data"]).arg(data).args(args);
     command
 }
