@@ -15,7 +15,7 @@ use crate::chunk;
 use crate::filter::Filter;
 use crate::frame::{self, Dialect};
 use crate::hot::{Entry, Hit};
-use crate::hub::{Begun, Hub, Subscribe, SubscribeError};
+use crate::hub::{Begun, Hub, Inner, Subscribe, SubscribeError};
 use crate::position::{Position, Seq};
 use crate::resume::{From, Resume, Start, Told};
 use crate::selector::Selectors;
@@ -108,7 +108,7 @@ impl Spec {
 }
 
 /// What is visible, held still.
-pub struct View<'a>(RwLockReadGuard<'a, Visible>);
+pub struct View<'a>(RwLockReadGuard<'a, Visible>, &'a Inner);
 
 impl View<'_> {
     /// The last visible place.
@@ -160,6 +160,11 @@ impl View<'_> {
         let looked = between.by_ref().take(LOOK_MAX);
         let wanted = looked.filter_map(|entry| self.get(entry.seq)).any(|hit| spec.wants(&hit));
         !wanted && between.next().is_none()
+    }
+
+    /// Whether surely nothing came for these subscribers after a place, in memory or not.
+    pub fn is_quiet(&self, spec: &Spec, after: Seq) -> bool {
+        self.0.is_quiet_after(&spec.filter, &self.1.ephemeral, after)
     }
 
     /// Where the last of all the topics was closed, if all are.
@@ -215,7 +220,7 @@ impl Hub {
 
     /// What is visible now. Publishing waits as long as this is held.
     pub fn view(&self) -> View<'_> {
-        View(self.inner.visible.read())
+        View(self.inner.visible.read(), &self.inner)
     }
 
     /// A subscriber that was live is gone.

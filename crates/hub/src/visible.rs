@@ -54,13 +54,26 @@ impl Visible {
         if through >= self.hot.head() {
             return true;
         }
+        // What was never stored, and what was damaged, is known to nobody behind the hot log.
+        let is_known = through >= self.hot.base() && self.lost_past(through).is_none();
+        is_known && self.are_quiet(filter, through)
+    }
+
+    /// The same of a place that this hub has been behind, of whose removals nothing may have been noted yet.
+    pub(crate) fn is_quiet_after(&self, filter: &Filter, patterns: &Selectors, through: Seq) -> bool {
+        let selectors = filter.selectors();
+        self.lost_past(through).is_none()
+            && self.fold.lost_through(selectors, through) <= through
+            && self.ephemeral.lost_through(selectors, patterns) <= through
+            && self.are_quiet(filter, through)
+    }
+
+    fn are_quiet(&self, filter: &Filter, through: Seq) -> bool {
         let is_quiet = |name: &TopicName| {
             let stored = self.fold.get(name.as_str()).map_or(Seq::ZERO, |state| state.last);
             stored <= through && self.hot.newest(name.as_str()).is_none_or(|entry| entry.seq <= through)
         };
-        // What was never stored, and what was damaged, is known to nobody behind the hot log.
-        let is_known = through >= self.hot.base() && self.lost_past(through).is_none();
-        is_known && filter.selectors().exact().is_some_and(|mut names| names.all(is_quiet))
+        filter.selectors().exact().is_some_and(|mut names| names.all(is_quiet))
     }
 
     /// The first loss by damage that ends past a place.

@@ -20,7 +20,7 @@ use crate::conn::Token;
 #[derive(Debug)]
 pub struct Mailbox {
     event: OwnedFd,
-    sleeping: AtomicBool,
+    sleep: AtomicU8,
     committed: AtomicBool,
     woken: Mutex<Vec<Token>>,
     closed: Mutex<Vec<TopicName>>,
@@ -29,6 +29,13 @@ pub struct Mailbox {
     stage: AtomicU8,
     pub(crate) lag_max: AtomicU64,
 }
+
+/// How a reactor sleeps: not,
+const AWAKE: u8 = 0;
+/// until it gets mail,
+const UNTIL_MAIL: u8 = 1;
+/// or until it gets mail or somebody publishes.
+const UNTIL_COMMIT: u8 = 2;
 
 /// How far an end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +63,7 @@ impl Mailbox {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-            sleeping: AtomicBool::new(false),
+            sleep: AtomicU8::new(AWAKE),
             committed: AtomicBool::new(false),
             woken: Mutex::default(),
             closed: Mutex::default(),
@@ -96,23 +103,24 @@ impl Mailbox {
         std::mem::swap(&mut *self.closed.lock(), &mut mail.closed);
     }
 
-    /// Says that the reactor is about to sleep. It must not, if this is false.
-    pub(crate) fn may_sleep(&self, stage: Stage) -> bool {
-        self.sleeping.store(true, SeqCst);
-        let nothing = !self.committed.load(SeqCst)
+    /// Says that the reactor is about to sleep; commits are something to it if it `reads` for somebody. It must not, if
+    /// this is false.
+    pub(crate) fn may_sleep(&self, stage: Stage, reads: bool) -> bool {
+        self.sleep.store(if reads { UNTIL_COMMIT } else { UNTIL_MAIL }, SeqCst);
+        let nothing = !(reads && self.committed.load(SeqCst))
             && self.woken.lock().is_empty()
             && self.closed.lock().is_empty()
             && self.stage() == stage
             && self.drain_ms.load(SeqCst) == u64::MAX;
         if !nothing {
-            self.sleeping.store(false, SeqCst);
+            self.sleep.store(AWAKE, SeqCst);
         }
         nothing
     }
 
     /// Says that the reactor is awake.
     pub(crate) fn awake(&self) {
-        self.sleeping.store(false, SeqCst);
+        self.sleep.store(AWAKE, SeqCst);
     }
 
     /// Empties the event, so that it can wake again.
@@ -123,7 +131,7 @@ impl Mailbox {
     }
 
     fn wake(&self) {
-        if self.sleeping.load(SeqCst) && self.sleeping.swap(false, SeqCst) {
+        if self.sleep.load(SeqCst) != AWAKE && self.sleep.swap(AWAKE, SeqCst) != AWAKE {
             // The counter cannot be full: the reactor reads it whenever it is not zero.
             _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -144,7 +152,10 @@ impl AsFd for Mailbox {
 impl Watch for Mailbox {
     fn committed(&self) {
         self.committed.store(true, SeqCst);
-        self.wake();
+        // One that reads for nobody looks when somebody comes.
+        if self.sleep.load(SeqCst) == UNTIL_COMMIT {
+            self.wake();
+        }
     }
 
     fn closed(&self, topic: &TopicName) {
@@ -175,5 +186,35 @@ impl Wake for Waking {
     fn wake_by_ref(self: &Arc<Self>) {
         self.mailbox.woken.lock().push(self.token);
         self.mailbox.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether there is a wake-up, which is taken.
+    fn is_woken(mailbox: &Mailbox) -> bool {
+        let mut counter = [0; 8];
+        rustix::io::read(&mailbox.event, &mut counter).is_ok()
+    }
+
+    #[test]
+    fn commits_wake_whoever_reads_for_somebody_and_mail_wakes_all() {
+        let mailbox = Mailbox::new().unwrap();
+        mailbox.committed();
+        assert!(!mailbox.may_sleep(Stage::Serving, true), "it came before");
+        assert!(mailbox.may_sleep(Stage::Serving, false));
+        mailbox.committed();
+        assert!(!is_woken(&mailbox), "nobody is there who could want it");
+        mailbox.drain(1);
+        assert!(is_woken(&mailbox));
+        assert!(!mailbox.may_sleep(Stage::Serving, false), "there is mail");
+        _ = (mailbox.take_drain(), mailbox.take_committed());
+        assert!(mailbox.may_sleep(Stage::Serving, true));
+        mailbox.committed();
+        assert!(is_woken(&mailbox));
+        mailbox.committed();
+        assert!(!is_woken(&mailbox), "it is awake already");
     }
 }

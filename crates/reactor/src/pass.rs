@@ -1,6 +1,8 @@
 //! Delivery: from a new head to one write per subscriber that lacks something.
 
-use tidings_hub::Seq;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tidings_hub::{Hub, Seq};
 
 use crate::conn::{Key, State};
 use crate::door::Door;
@@ -11,6 +13,8 @@ use crate::window::{Built, Wrote};
 
 /// Entries of the hot log that are looked at while publishing waits.
 const SCAN_MAX: usize = 1_024;
+/// Subscribers that go the other way in one turn.
+const FALLS_MAX: usize = 32;
 /// Windows that one subscriber gets in one turn.
 const WINDOWS_MAX: usize = 2;
 
@@ -22,6 +26,13 @@ pub(crate) struct Round {
     next: usize,
     frames: u64,
     bytes: usize,
+}
+
+impl Round {
+    /// Counts what went out.
+    pub(crate) fn count(&self, hub: &Hub) {
+        hub.wrote(self.frames, self.bytes);
+    }
 }
 
 impl<D: Door> Reactor<D> {
@@ -50,11 +61,13 @@ impl<D: Door> Reactor<D> {
         }
         if self.groups.is_empty() {
             self.seen = head;
+            self.later.clear();
             return false;
         }
         if view.base() > self.seen {
             drop(view);
             self.overrun(head);
+            self.look_at_ends();
             return true;
         }
         let (mut scanned, mut last) = (0, self.seen);
@@ -85,25 +98,68 @@ impl<D: Door> Reactor<D> {
         }
         self.seen = if scanned < SCAN_MAX { head } else { last };
         drop(view);
-        for key in std::mem::take(&mut self.later) {
-            self.requeue(key);
-        }
+        self.look_at_ends();
         true
     }
 
-    /// The hot log went on without this reactor: everybody goes the other way for a while.
+    fn look_at_ends(&mut self) {
+        for key in std::mem::take(&mut self.later) {
+            self.requeue(key);
+        }
+    }
+
+    /// The hot log went on without this reactor: whoever may lack something goes the other way for a while.
     fn overrun(&mut self, head: Seq) {
-        let is_live = |(key, conn): (usize, &crate::conn::Conn)| match conn.state {
-            State::Live(_) => u32::try_from(key).ok(),
-            _ => None,
-        };
-        let keys: Vec<Key> = self.conns.iter().filter_map(is_live).collect();
-        tracing::warn!(subscribers = keys.len(), "publishing outran delivery; raise hot_log_bytes");
         // Before anybody comes back: whoever is live again lacks nothing up to where the next scan begins.
         let seen = std::mem::replace(&mut self.seen, head);
-        for key in keys {
-            self.fall_back(key, seen);
+        let mut falling = Vec::new();
+        {
+            let view = self.hub.view();
+            for group in self.groups.iter_mut() {
+                // A scan begins when everything that was scanned before is served.
+                group.served = head;
+                if view.is_quiet(&group.spec, seen) {
+                    continue;
+                }
+                group.from = head;
+                group.thread.clear();
+                falling.extend_from_slice(&group.members);
+            }
         }
+        tracing::warn!(subscribers = falling.len(), "publishing outran delivery; raise hot_log_bytes");
+        for key in falling {
+            self.fall(key, seen);
+        }
+    }
+
+    /// One that lacks nothing up to a place, and what follows cannot be had: it lags, until it is its turn to go the
+    /// other way.
+    fn fall(&mut self, key: Key, through: Seq) {
+        let token = self.token(key);
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        let State::Live(cursor) = &mut conn.state else { return };
+        // Who lags already goes when the socket can be written to, and stays small until then.
+        if std::mem::replace(&mut conn.lags, true) {
+            return;
+        }
+        cursor.through = cursor.through.max(through);
+        self.lagging += 1;
+        if let Some(group) = self.groups.get_mut(cursor.group) {
+            group.lagging += 1;
+        }
+        self.falling.push_back(token);
+    }
+
+    /// Some of those that have to go the other way.
+    pub(crate) fn serve_falling(&mut self) {
+        for _ in 0..FALLS_MAX {
+            let Some(token) = self.falling.pop_front() else { return };
+            self.side.clear();
+            if self.get(token).is_some() {
+                self.catch_up(token.key);
+            }
+        }
+        self.side.clear();
     }
 
     fn rounds(&mut self, writes: &mut usize) {
@@ -132,7 +188,11 @@ impl<D: Door> Reactor<D> {
         let Some(key) = self.queue.pop_front() else { return false };
         let Some(group) = self.groups.get_mut(key) else { return false };
         group.queued = false;
-        let built = self.window.build(&self.hub.view(), group, group.served);
+        let build = || self.window.build(&self.hub.view(), group, group.served);
+        let Ok(built) = catch_unwind(AssertUnwindSafe(build)) else {
+            self.drop_group(key);
+            return false;
+        };
         match built {
             Built::Filled => {
                 group.queued = true;
@@ -142,7 +202,7 @@ impl<D: Door> Reactor<D> {
             Built::Empty if group.over => self.end_group(key),
             Built::Empty => {}
             Built::Lost(place) => {
-                // Those that do not lag all lack it. They leave the group, and with the last one it goes.
+                // Those that do not lag all lack it.
                 let lacks = |key: &Key| {
                     self.conns.get(*key as usize).is_some_and(|conn| match &conn.state {
                         State::Live(cursor) => !conn.lags && cursor.through < place,
@@ -150,17 +210,26 @@ impl<D: Door> Reactor<D> {
                     })
                 };
                 let keys: Vec<Key> = group.members.iter().copied().filter(lacks).collect();
+                let served = std::mem::replace(&mut group.served, place);
                 for key in keys {
-                    self.fall_back(key, self.seen);
+                    self.fall(key, served);
                 }
-                if let Some(group) = self.groups.get_mut(key) {
-                    group.served = group.served.max(place);
-                    group.trim();
-                    self.requeue(key);
-                }
+                self.requeue(key);
             }
         }
         false
+    }
+
+    /// A defect where a group's events are put together costs its streams, and nobody else's.
+    fn drop_group(&mut self, key: GroupKey) {
+        let members = self.groups.get(key).map(|group| group.members.to_vec()).unwrap_or_default();
+        tracing::error!(
+            streams = members.len(),
+            "a window could not be built; its streams are cut. Report it"
+        );
+        for member in members {
+            self.close(member);
+        }
     }
 
     /// A group has more to be served, or its end to be looked at.
@@ -175,7 +244,7 @@ impl<D: Door> Reactor<D> {
 
     fn end_round(&mut self) {
         let Some(round) = self.round.take() else { return };
-        self.hub.wrote(round.frames, round.bytes);
+        round.count(&self.hub);
         let to = self.window.to();
         if let Some(group) = self.groups.get_mut(round.group) {
             group.queued = false;
@@ -287,12 +356,16 @@ impl<D: Door> Reactor<D> {
             let Some(group) = self.groups.get_mut(cursor.group) else { return };
             if !self.side.serves(cursor.through) {
                 if group.from > cursor.through {
-                    return self.fall_back(key, self.seen);
+                    return self.fall_back(key);
                 }
-                let built = self.side.build(&self.hub.view(), group, cursor.through);
+                let build = || self.side.build(&self.hub.view(), group, cursor.through);
+                let Ok(built) = catch_unwind(AssertUnwindSafe(build)) else {
+                    tracing::error!("a window could not be built; its stream is cut. Report it");
+                    return self.close(key);
+                };
                 match built {
                     Built::Filled => {}
-                    Built::Lost(_) => return self.fall_back(key, self.seen),
+                    Built::Lost(_) => return self.fall_back(key),
                     Built::Empty => {
                         conn.lags = false;
                         self.lagging = self.lagging.saturating_sub(1);

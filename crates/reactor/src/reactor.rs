@@ -82,6 +82,8 @@ pub struct Reactor<D: Door> {
     pub(crate) side: Window,
     /// Who lags and can write again.
     pub(crate) writable: Vec<Key>,
+    /// Who lacks what the hot log has no more, and goes the other way, some in each turn.
+    pub(crate) falling: VecDeque<Token>,
     /// Groups whose end stands behind what was scanned.
     pub(crate) later: Vec<GroupKey>,
     /// Who was not finished in this turn.
@@ -156,6 +158,7 @@ impl<D: Door> Reactor<D> {
             window: Window::default(),
             side: Window::default(),
             writable: Vec::new(),
+            falling: VecDeque::new(),
             later: Vec::new(),
             again: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
@@ -188,6 +191,7 @@ impl<D: Door> Reactor<D> {
                 self.poke(token);
             }
             self.serve_writable();
+            self.serve_falling();
             self.pass();
             if self.lagging == 0 {
                 // At once: nothing may wake this thread for long.
@@ -201,8 +205,9 @@ impl<D: Door> Reactor<D> {
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) {
         events.clear();
-        let is_busy = self.round.is_some() || !self.queue.is_empty() || !self.again.is_empty();
-        let sleeps = !is_busy && self.mailbox.may_sleep(self.stage);
+        let waits = self.round.is_none() && self.queue.is_empty() && self.falling.is_empty();
+        let is_busy = !waits || !self.again.is_empty();
+        let sleeps = !is_busy && self.mailbox.may_sleep(self.stage, !self.groups.is_empty());
         let timeout = if sleeps { self.sleep_max() } else { Some(Duration::ZERO) };
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let buffer = rustix::buffer::spare_capacity(events);
@@ -496,8 +501,9 @@ impl<D: Door> Reactor<D> {
         {
             cursor.member = place;
         }
-        if self.groups.get(group).is_none() && self.round.as_ref().is_some_and(|round| round.group == group) {
-            self.round = None;
+        let is_over = |round: &mut Round| round.group == group && self.groups.get(group).is_none();
+        if let Some(round) = self.round.take_if(is_over) {
+            round.count(&self.hub);
         }
     }
 }

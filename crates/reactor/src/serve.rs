@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tidings_hub::chunk;
 use tidings_hub::live::{Carried, Live, Way};
-use tidings_hub::{Seq, Subscription, TopicName};
+use tidings_hub::{Subscription, TopicName};
 
 use crate::conn::{Cursor, Fed, Key, Out, State, Token, Work};
 use crate::door::{Answer, Door, Look, Then};
@@ -55,6 +55,8 @@ impl<D: Door> Reactor<D> {
             State::Reading(_) => self.read(key),
             // Its request is answered first.
             State::Working(_) => {}
+            // Who leaves while the beginning of a stream waits for room does not come for the rest.
+            State::Writing(out) if conn.eof && matches!(out.then, Then::Stream(_)) => self.close(key),
             State::Writing(_) if can_write => self.flush(key),
             State::Writing(_) => {}
             State::Live(_) | State::Fed(_) if conn.eof => self.close(key),
@@ -94,9 +96,9 @@ impl<D: Door> Reactor<D> {
         let Some(conn) = self.conns.get(key as usize) else { return };
         match &conn.state {
             State::Reading(_) => self.close(key),
-            State::Live(_) => self.heartbeat(key),
+            State::Live(_) if self.config.heartbeat_ms > 0 => self.heartbeat(key),
             // The hub sees to heartbeats of those that are fed, the system to those that do not read.
-            State::Working(_) | State::Writing(_) | State::Fed(_) => {}
+            State::Live(_) | State::Working(_) | State::Writing(_) | State::Fed(_) => {}
         }
     }
 
@@ -242,6 +244,10 @@ impl<D: Door> Reactor<D> {
 
     /// A stream whose head is written becomes a member of its group.
     pub(crate) fn join(&mut self, key: Key, live: Live) {
+        if self.groups.is_empty() {
+            // There was nobody to scan for, and it may be long ago.
+            self.seen = self.hub.view().head();
+        }
         // What was scanned before it came is not scanned for it.
         let lacks_nothing = self.hub.view().has_nothing_for(&live.spec, live.through, self.seen);
         let through = lacks_nothing.then(|| live.through.max(self.seen));
@@ -249,13 +255,21 @@ impl<D: Door> Reactor<D> {
             let subscription = self.hub.fall_back(live, None);
             return self.feed_from(key, subscription, 0, Vec::new());
         };
-        let ended = self.hub.view().ended(&live.spec).is_some_and(|at| at <= through);
+        let ended = self.hub.view().ended(&live.spec);
         let (group, member) = self.groups.enter(live.spec, key, self.seen);
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         conn.lags = false;
         conn.state = State::Live(Cursor { through, group, member, offset: 0, rest: 0 });
-        if ended {
-            return self.end_stream(key, End::Over);
+        match ended {
+            Some(at) if at <= through => return self.end_stream(key, End::Over),
+            // Its group may have been told before it was there: looked at again when the end was scanned.
+            Some(_) => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.over = true;
+                }
+                self.later.push(group);
+            }
+            None => {}
         }
         if self.drained {
             return self.send_away(key);
@@ -292,6 +306,9 @@ impl<D: Door> Reactor<D> {
                     Sent::Gone => return self.close(key),
                 }
                 if fed.sent < fed.out.len() {
+                    // It may take long: nothing is kept for what comes after.
+                    fed.out.drain(..std::mem::take(&mut fed.sent));
+                    fed.out.shrink_to_fit();
                     return;
                 }
             }
@@ -301,7 +318,13 @@ impl<D: Door> Reactor<D> {
                 _ = conn.socket.shutdown(Shutdown::Write);
                 return self.close(key);
             }
-            match fed.subscription.poll_chunk(&mut Context::from_waker(&fed.waker)) {
+            let poll = || fed.subscription.poll_chunk(&mut Context::from_waker(&fed.waker));
+            // As with an answer: a defect costs the one stream.
+            let Ok(chunk) = catch_unwind(AssertUnwindSafe(poll)) else {
+                tracing::error!("a subscription could not be read on; its stream is cut. Report it");
+                return self.close(key);
+            };
+            match chunk {
                 Poll::Ready(Some(Ok(bytes))) => {
                     let (of_open, rest) = bytes.split_at(fed.open.min(bytes.len()));
                     fed.out.extend_from_slice(of_open);
@@ -332,19 +355,13 @@ impl<D: Door> Reactor<D> {
         self.again.push(token);
     }
 
-    /// A live subscriber goes back to the way of a subscription, at the byte where it stands.
-    /// Up to `seen` all was scanned for it.
-    pub(crate) fn fall_back(&mut self, key: Key, seen: Seq) {
+    /// One that lags goes back to the way of a subscription, at the byte where it stands.
+    pub(crate) fn fall_back(&mut self, key: Key) {
         let Some(conn) = self.conns.get_mut(key as usize) else { return };
         let State::Live(cursor) = conn.state else { return };
-        let lags = std::mem::replace(&mut conn.lags, false);
         let Some(group) = self.groups.get(cursor.group) else { return };
-        let has_all = group.thread.back().is_none_or(|last| *last <= group.served);
-        let through = match () {
-            () if lags => cursor.through,
-            () if has_all => cursor.through.max(seen),
-            () => cursor.through.max(group.served),
-        };
+        let lags = std::mem::replace(&mut conn.lags, false);
+        let through = cursor.through;
         let mut live = Live { spec: (*group.spec).clone(), through };
         let (mut out, mut partial, mut open) = (Vec::new(), None, 0);
         if cursor.rest > 0 {
@@ -383,7 +400,10 @@ impl<D: Door> Reactor<D> {
         // Whoever lags or is about to be written to has no need of it.
         if !conn.lags && !group.queued {
             let mut bytes = Vec::with_capacity(80);
-            group.spec.cursor_chunk(self.hub.view().position(self.seen), &mut bytes);
+            // One that was fed may be ahead of the scan.
+            let through = cursor.through.max(self.seen);
+            let position = self.hub.view().position(through);
+            group.spec.cursor_chunk(position, &mut bytes);
             match send(&conn.socket, &bytes) {
                 Sent::Gone => return self.close(key),
                 Sent::Bytes(0) => {}
@@ -391,8 +411,8 @@ impl<D: Door> Reactor<D> {
                     let spec = (*group.spec).clone();
                     let carried = Carried {
                         resume: tidings_hub::Resume::Exact,
-                        position: self.hub.view().position(self.seen),
-                        way: Way::Live(Live { spec, through: self.seen }),
+                        position,
+                        way: Way::Live(Live { spec, through }),
                     };
                     let then = Then::Stream(carried);
                     conn.state = State::Writing(Box::new(Out { bytes, sent, then, rest: Vec::new() }));
@@ -433,13 +453,16 @@ impl<D: Door> Reactor<D> {
     pub(crate) fn end_stream(&mut self, key: Key, end: End) {
         let Some(conn) = self.conns.get(key as usize) else { return };
         let State::Live(cursor) = &conn.state else { return };
-        if !conn.lags
-            && let Some(group) = self.groups.get(cursor.group)
-        {
+        // Who lags may still stand between two frames; the end is only told if it has everything.
+        let can_end = cursor.rest == 0 && (end == End::Away || !conn.lags);
+        if can_end && let Some(group) = self.groups.get(cursor.group) {
             let mut bytes = Vec::with_capacity(80);
             match end {
                 // So that the client, when it comes back, is known to have seen all.
-                End::Over => group.spec.cursor_chunk(self.hub.view().position(self.seen), &mut bytes),
+                End::Over => {
+                    let position = self.hub.view().position(cursor.through.max(self.seen));
+                    group.spec.cursor_chunk(position, &mut bytes);
+                }
                 End::Away => self.hub.away_chunk(&mut bytes),
             }
             bytes.extend_from_slice(chunk::LAST);

@@ -94,7 +94,7 @@ mod tests {
             told.send(()).unwrap();
             let (mut socket, _) = listeners[0].accept().unwrap();
             socket.write_all(b"hello").unwrap();
-            assert!(mailbox.may_sleep(Stage::Serving));
+            assert!(mailbox.may_sleep(Stage::Serving, false));
             mailbox.advance(Stage::Stopping);
             mailbox
         });

@@ -90,20 +90,21 @@ impl Window {
         (self.bytes.get(at..).unwrap_or_default(), at, self.ends.len() - first)
     }
 
-    /// Moves a cursor to a byte of the window. Between two frames it stands at the place it has; within one, right before
-    /// that frame's place, so that the place is known without being kept.
+    /// Moves a cursor to a byte of the window: right before the place of the frame that comes next or is begun, so that
+    /// the place is known without being kept.
     pub(crate) fn settle(&self, cursor: &mut Cursor, at: usize) -> Wrote {
         let whole = self.ends.partition_point(|(_, end)| *end <= at);
         let (done, begin) =
             whole.checked_sub(1).and_then(|last| self.ends.get(last)).copied().unwrap_or_default();
         cursor.through = cursor.through.max(done);
         let bytes = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        match self.ends.get(whole) {
-            Some((place, end)) if at > begin => {
-                cursor.through = place.prev();
+        (cursor.offset, cursor.rest) = (0, 0);
+        if let Some((place, end)) = self.ends.get(whole) {
+            // Nothing is lacking before it, however long ago the last one came.
+            cursor.through = cursor.through.max(place.prev());
+            if at > begin {
                 (cursor.offset, cursor.rest) = (bytes(at - begin), bytes(end - at));
             }
-            _ => (cursor.offset, cursor.rest) = (0, 0),
         }
         if whole == self.ends.len() { Wrote::All } else { Wrote::Part(self.ends.len() - whole) }
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tidings_hub::ports::Op;
 use tidings_hub::{Filter, Limits, Selector, Selectors, Subscribe, TopicName};
 use tidings_reactor::mailbox::Stage;
 
-use crate::world::{Item, Reader, World, config, event, eventually};
+use crate::world::{Item, PATIENCE, Reader, World, config, event, eventually};
 
 fn topic(name: &str) -> TopicName {
     TopicName::parse(name).unwrap()
@@ -108,6 +108,38 @@ fn a_closed_topic_ends_its_streams_after_the_last_event() {
 }
 
 #[test]
+fn a_topic_that_is_closed_while_a_stream_begins_ends_it() {
+    let world = World::new(Limits::default());
+    // So many that a round takes several turns, and who comes meanwhile is ahead of the scan.
+    let _crowd: Vec<_> = (0..1_500).map(|_| world.reader("S crowd")).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !done.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+                world.publish("crowd", "x");
+            }
+        });
+        for n in 0..30 {
+            let name = format!("t{n}");
+            world.publish(&name, "1");
+            let mut reader = world.reader_of(&format!("B {name}"));
+            eventually("it is let in", || world.hub.subscribers() == 1_501);
+            let closer = {
+                let (world, name) = (&world, topic(&name));
+                scope.spawn(move || world.submit(vec![Op::Close { topic: name }]))
+            };
+            std::thread::sleep(Duration::from_micros(100 * (n % 10)));
+            reader.begun = reader.line();
+            closer.join().unwrap();
+            assert_eq!(reader.blocks(|_| false).last(), Some(&Item::End), "{n}");
+            eventually("it is gone", || world.hub.subscribers() == 1_500);
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
 fn one_that_lags_is_told_what_was_removed_meanwhile() {
     let world = World::new(Limits::default());
     let mut reader = world.reader("S a");
@@ -189,6 +221,16 @@ fn heartbeats_come_only_in_silence_and_carry_the_cursor() {
 }
 
 #[test]
+fn nothing_beats_where_heartbeats_are_off() {
+    let world = World::with(Limits::default(), tidings_reactor::Config { handshake_ms: 200, ..config() }, 99);
+    let mut reader = world.reader("S a");
+    std::thread::sleep(Duration::from_millis(600));
+    world.publish("a", "1");
+    let items = reader.blocks(|block| block.ends_with("data: 1\n\n"));
+    assert_eq!(items.len(), 3, "{items:?}");
+}
+
+#[test]
 fn silent_and_slow_askers_are_closed() {
     let config = tidings_reactor::Config { handshake_ms: 300, head_ms: 700, ..config() };
     let world = World::with(Limits::default(), config, 99);
@@ -241,6 +283,53 @@ fn a_defect_in_one_answer_costs_one_connection() {
     world.publish("a", "1");
     assert_eq!(quiet.data(1), ["1"]);
     eventually("one is left", || world.open.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn a_defect_in_a_read_costs_the_one_who_is_fed() {
+    let world =
+        World::new(Limits { hot_log_bytes: 64 << 10, event_bytes_max: 16 << 10, ..Limits::default() });
+    let mut quiet = world.reader("S a");
+    world.publish("defect", "1");
+    overrun(&world, "b");
+    let mut fed = world.reader("S defect start");
+    assert!(fed.begun.starts_with("fed "), "{}", fed.begun);
+    assert_eq!(fed.blocks(|_| false).last(), Some(&Item::Cut));
+    world.publish("a", "1");
+    assert_eq!(quiet.data(1), ["1"]);
+    eventually("it is counted no more", || world.hub.subscribers() == 1);
+}
+
+/// More at once than the hot log holds.
+fn overrun(world: &World, name: &str) {
+    let big = "x".repeat(16_000);
+    world.submit((0..60).map(|_| Op::Publish(event(name, &big))).collect());
+}
+
+#[test]
+fn who_lacks_nothing_stays_live_when_publishing_outruns_delivery() {
+    let world =
+        World::new(Limits { hot_log_bytes: 64 << 10, event_bytes_max: 16 << 10, ..Limits::default() });
+    let mut quiet: Vec<_> = (0..50).map(|_| world.reader("S a,b")).collect();
+    world.publish("a", "0");
+    let mut asker = world.reader("P");
+    for _ in 0..5 {
+        overrun(&world, "c");
+        asker.say("P");
+        assert_eq!(asker.line(), "pong");
+    }
+    assert_eq!(world.hub.stats().cold_reads, 0, "nobody had to look for anything");
+    let mut loud: Vec<_> = (0..100).map(|_| world.reader("S c,d")).collect();
+    overrun(&world, "c");
+    world.publish("b", "1");
+    world.publish("d", "1");
+    for reader in &mut quiet {
+        assert_eq!(reader.data(2), ["0", "1"]);
+    }
+    for reader in &mut loud {
+        let data = reader.data(61);
+        assert!(data[..60].iter().all(|data| data.len() == 16_000) && data[60] == "1");
+    }
 }
 
 #[test]

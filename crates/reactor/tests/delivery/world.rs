@@ -9,7 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tidings_hub::live::{Carried, Way};
-use tidings_hub::ports::{Op, Publish, Submission};
+use tidings_hub::ports::{
+    Bounds, BoxFuture, Health, Log, LogError, Op, Outcome, Page, Publish, SeqRange, Sink, Snapshot,
+    Submission, Want,
+};
 use tidings_hub::{
     Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe, SystemClock, TopicName,
 };
@@ -29,12 +32,56 @@ pub(crate) struct World {
     thread: Option<JoinHandle<()>>,
 }
 
-/// `S topic,topic [from]\n` subscribes, `P\n` is answered `pong`, `W\n` a while later; anything else is handed off.
+/// `S topic,topic [from]\n` subscribes, `B topic,topic\n` too, with an answer that no socket holds; `P\n` is answered
+/// `pong`, `W\n` a while later; anything else is handed off.
 struct LineDoor {
     hub: Hub,
     handed: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     room: usize,
+}
+
+/// More than a socket takes at once.
+const BIG_BYTES: usize = 256 << 10;
+
+/// A log with a defect where old events of the topic `defect` are read.
+struct Defect(MemoryLog);
+
+impl Log for Defect {
+    fn submit(&self, submission: Submission) -> BoxFuture<Vec<Outcome>> {
+        self.0.submit(submission)
+    }
+
+    fn attach(&self, sink: Box<dyn Sink>) -> Result<Snapshot, LogError> {
+        self.0.attach(sink)
+    }
+
+    fn read(&self, want: Want, range: SeqRange, bytes_max: usize) -> BoxFuture<Result<Page, LogError>> {
+        let has_defect = matches!(&want, Want::Topics(topics) if topics.matches("defect"));
+        assert!(!has_defect || topics_all(&want), "a defect in a read");
+        self.0.read(want, range, bytes_max)
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.0.bounds()
+    }
+
+    fn health(&self) -> Health {
+        self.0.health()
+    }
+
+    fn tick(&self) {
+        self.0.tick();
+    }
+
+    fn shutdown(&self) -> BoxFuture<()> {
+        self.0.shutdown()
+    }
+}
+
+/// Whether somebody reads all topics there are.
+fn topics_all(want: &Want) -> bool {
+    matches!(want, Want::Topics(topics) if topics.exact().is_none())
 }
 
 impl Door for LineDoor {
@@ -57,6 +104,10 @@ impl Door for LineDoor {
                 return Look::Request { bytes: end + 1, answer: Box::pin(answer) };
             }
             ["S", topics] => stream(&hub, topics, From::Tail),
+            ["B", topics] => {
+                let Answer { bytes, then } = stream(&hub, topics, From::Tail);
+                Answer { bytes: [&vec![b'.'; BIG_BYTES], &bytes[..]].concat(), then }
+            }
             ["S", topics, from] => stream(&hub, topics, parse(from)),
             _ => return Look::Other,
         };
@@ -150,7 +201,7 @@ impl World {
 
     pub(crate) fn with(limits: Limits, config: Config, room: usize) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let log = MemoryLog::open(clock.clone(), LogConfig::default()).unwrap();
+        let log = Defect(MemoryLog::open(clock.clone(), LogConfig::default()).unwrap());
         let hub = Hub::open(Arc::new(log), clock, limits).unwrap();
         hub.spawn_ticks().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -168,8 +219,7 @@ impl World {
     pub(crate) fn submit(&self, ops: Vec<Op>) {
         let submission = Submission { ops, atomic: false, time_ms: 0 };
         let outcomes = futures_executor::block_on(self.hub.submit(submission));
-        let refused =
-            outcomes.iter().any(|outcome| matches!(outcome, tidings_hub::ports::Outcome::Refused(_)));
+        let refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Refused(_)));
         assert!(!refused, "{outcomes:?}");
     }
 
@@ -178,12 +228,18 @@ impl World {
     }
 
     pub(crate) fn reader(&self, line: &str) -> Reader {
+        let mut reader = self.reader_of(line);
+        reader.begun = reader.line();
+        reader
+    }
+
+    /// One that has asked and heard nothing yet.
+    pub(crate) fn reader_of(&self, line: &str) -> Reader {
         let socket = TcpStream::connect(self.addr).unwrap();
         rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 32_768).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut reader = Reader { socket, raw: Vec::new(), text: String::new(), begun: String::new() };
         reader.say(line);
-        reader.begun = reader.line();
         reader
     }
 
@@ -256,7 +312,7 @@ impl Reader {
     }
 
     fn fill(&mut self) -> bool {
-        let mut buffer = [0; 2_048];
+        let mut buffer = [0; 16_384];
         match self.socket.read(&mut buffer) {
             Ok(0) => false,
             Ok(read) => {
