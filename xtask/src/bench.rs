@@ -1,11 +1,17 @@
-//! `cargo xtask bench log` and `bench fanout`: peers and we by turns in one run, and the run kept.
+//! `cargo xtask bench log`, `fanout` and `compare`: peers and we by turns in one run, and the run kept; `page`: a run's figures in
+//! the docs.
 //!
 //! Measures nothing itself: it starts the programs of `bench/`, gathers the lines `name value unit` they print, and
 //! writes what was said and a table of it. **Invariant:** a peer that is not installed is named in the result, and a
 //! server that was started is ended, whatever happens.
 
+mod chart;
 mod choice;
+mod compare;
+mod conditions;
 mod fanout;
+mod load;
+mod page;
 mod report;
 mod server;
 
@@ -13,7 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub(crate) use choice::Choice;
+use choice::Profile;
+pub(crate) use compare::run as run_compare;
 pub(crate) use fanout::run as run_fanout;
+pub(crate) use page::run as run_page;
 use report::Report;
 use server::{Server, pinned};
 
@@ -66,39 +75,65 @@ struct Bench {
     /// What is written while it runs.
     dir: PathBuf,
     seconds: String,
+    profile: Profile,
 }
 
 impl Bench {
     fn new(root: &Path, choice: &Choice) -> Result<Self, Failure> {
         let dir = choice.dir.clone().unwrap_or_else(|| root.join("target/bench-log"));
         std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        Ok(Self { root: root.to_path_buf(), dir, seconds: choice.seconds.to_string() })
+        let (seconds, profile) = (choice.seconds.to_string(), choice.profile);
+        Ok(Self { root: root.to_path_buf(), dir, seconds, profile })
     }
 
     fn build(&self, report: &mut Report) -> Result<(), Failure> {
         let cargo = || {
             let mut command = Command::new(repo::cargo());
-            command.args(["build", "--release", "--quiet"]);
+            command.args(["build", "--quiet", "--profile", self.profile.name()]);
             command
         };
         report.run("", cargo().args(["-p", "tidings"]).current_dir(&self.root))?;
-        report.run("", cargo().current_dir(self.root.join("bench")))
+        report.run("", cargo().current_dir(self.root.join("bench")))?;
+        for alone in ["load", "websocket"] {
+            let mut command = cargo();
+            command.args(["--target-dir", "../../target"]);
+            report.run("", command.current_dir(self.root.join("bench/peers").join(alone)))?;
+        }
+        let peer = self.root.join("bench/peers/ws");
+        if server::find("npm").is_some() && !peer.join("node_modules/ws").exists() {
+            report.run(
+                "",
+                Command::new("npm").args(["ci", "--silent", "--ignore-scripts"]).current_dir(peer),
+            )?;
+        }
+        report.note(&server::versions(&self.root));
+        Ok(())
+    }
+
+    /// Our binary.
+    fn tidings(&self) -> PathBuf {
+        self.root.join("target").join(self.profile.dir()).join("tidings")
+    }
+
+    /// A program of `bench/`.
+    fn program(&self, name: &str) -> PathBuf {
+        self.root.join("bench/target").join(self.profile.dir()).join(name)
     }
 
     fn log(&self, what: &str, dir: &Path) -> Command {
-        let mut command = Command::new(self.root.join("bench/target/release/tidings-bench-log"));
+        let mut command = Command::new(self.program("tidings-bench-log"));
         command.arg(what).arg("--dir").arg(dir);
         command
     }
 
     fn load(&self, what: &str, server: &Server) -> Command {
-        let mut command = pinned(LOAD_CORE, &self.root.join("bench/target/release/tidings-bench-publish"));
+        let mut command = pinned(LOAD_CORE, &self.program("tidings-bench-publish"));
         command.args([what, "--to", &server.address, "--path", server.path]);
         command
     }
 
     fn requests(&self, peer: &str, report: &mut Report) -> Result<(), Failure> {
-        let Some(server) = Server::start(peer, &self.root, &self.dir, &[], report)? else {
+        let Some(server) = Server::start(peer, self, &[], report)? else {
             return Ok(());
         };
         let mut load = self.load("requests", &server);
@@ -110,7 +145,7 @@ impl Bench {
     }
 
     fn stream(&self, report: &mut Report) -> Result<(), Failure> {
-        match Server::start("tidings", &self.root, &self.dir, &[], report)? {
+        match Server::start("tidings", self, &[], report)? {
             Some(server) => report.run("", &mut self.load("stream", &server)),
             None => Ok(()),
         }

@@ -28,7 +28,10 @@ cargo xtask <command>
                               kill -9 under load, again and again; leaves a record in bench/runs
   bench log --host NAME       the log and publishing, by turns with peers; the run is kept in bench/runs
   bench fanout --host NAME    delivery to many streams, by turns with peers and bare loops; kept there too
-        [--rounds 5] [--seconds 3] [--gib 10] [--reuse DIR]  DIR keeps the large log for the next run
+  bench compare --host NAME   SSE, WebSocket, long and short polling, by turns with peers; kept there too
+        [--rounds 5] [--seconds 3] [--subscribers 10000] [--profile dev]  dev: only to try the command, quickly built
+        [--gib 10] [--reuse DIR]  of log: DIR keeps the large log for the next run
+  bench page RUN…             the figures of runs into the tables and plots of docs/src/benchmarks.md
   fuzz [--seconds N] [--host NAME] [--only TARGET]
                               coverage-guided inputs for what must hold for any bytes; leaves a record in bench/runs";
 
@@ -56,6 +59,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["torture", rest @ ..] => campaign::run(&repo::root()?, &campaign::TORTURE, rest),
         ["bench", "log", rest @ ..] => bench::run(&repo::root()?, &bench::Choice::parse(rest)?),
         ["bench", "fanout", rest @ ..] => bench::run_fanout(&repo::root()?, &bench::Choice::parse(rest)?),
+        ["bench", "compare", rest @ ..] => bench::run_compare(&repo::root()?, &bench::Choice::parse(rest)?),
+        ["bench", "page", runs @ ..] => bench::run_page(&repo::root()?, runs),
         ["api"] => api::write(&repo::root()?),
         ["fuzz", rest @ ..] => fuzz::Campaign::parse(rest)?.run(&repo::root()?),
         ["help" | "--help" | "-h"] => {

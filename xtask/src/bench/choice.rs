@@ -5,6 +5,33 @@ use std::path::PathBuf;
 
 use crate::Failure;
 
+/// How programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "release" => Ok(Self::Release),
+            "dev" => Ok(Self::Dev),
+            _ => Err(format!("--profile {text}: release or dev")),
+        }
+    }
+
+    /// As cargo calls it.
+    pub(super) fn name(self) -> &'static str {
+        if self == Self::Release { "release" } else { "dev" }
+    }
+
+    /// Where in `target` cargo puts what it builds.
+    pub(super) fn dir(self) -> &'static str {
+        if self == Self::Release { "release" } else { "debug" }
+    }
+}
+
 /// What to run, and how much of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
@@ -20,6 +47,8 @@ pub(crate) struct Choice {
     pub(crate) dir: Option<PathBuf>,
     /// A large log that was generated before, or is to be kept here.
     pub(crate) reuse: Option<PathBuf>,
+    /// How everything is built. `dev` is quick to try a run with; its figures mean nothing.
+    pub(crate) profile: Profile,
 }
 
 impl Choice {
@@ -36,6 +65,7 @@ impl Choice {
             subscribers: 10_000,
             dir: None,
             reuse: None,
+            profile: Profile::Release,
         };
         for pair in words.chunks(2) {
             let [name, value] = pair else { return Err(format!("{} needs a value", pair.join(" "))) };
@@ -50,6 +80,7 @@ impl Choice {
                 "--gib" => choice.gib = number()?,
                 "--subscribers" => choice.subscribers = number()?,
                 "--dir" => choice.dir = Some(value.into()),
+                "--profile" => choice.profile = Profile::parse(value)?,
                 "--reuse" => choice.reuse = Some(value.into()),
                 other => return Err(format!("unknown option {other}")),
             }
@@ -65,11 +96,12 @@ impl Choice {
 /// As it is typed again.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, rounds, seconds, gib, subscribers, .. } = self;
+        let Self { host, rounds, seconds, gib, subscribers, profile, .. } = self;
         write!(
             f,
             "--host {host} --rounds {rounds} --seconds {seconds} --gib {gib} --subscribers {subscribers}"
-        )
+        )?;
+        if *profile == Profile::Dev { write!(f, " --profile dev") } else { Ok(()) }
     }
 }
 
@@ -81,9 +113,14 @@ mod tests {
     fn a_run_needs_a_name_and_takes_numbers_above_zero() {
         let choice = Choice::parse(&["--host", "big-box", "--rounds", "7", "--reuse", "d"]).unwrap();
         assert_eq!((choice.rounds, choice.seconds, choice.reuse), (7, 3, Some("d".into())));
-        for wrong in
-            [&[][..], &["--host"], &["--host", "a/b"], &["--host", "a", "--rounds", "0"], &["--x", "1"]]
-        {
+        for wrong in [
+            &[][..],
+            &["--host"],
+            &["--host", "a/b"],
+            &["--host", "a", "--rounds", "0"],
+            &["--x", "1"],
+            &["--host", "a", "--profile", "fast"],
+        ] {
             assert!(Choice::parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::server::{Server, pinned};
-use super::{Bench, Choice, LOAD_CORE, Report};
+use super::{Bench, Choice, LOAD_CORE, Report, conditions};
 use crate::Failure;
 
 /// A server under a load.
@@ -25,7 +25,7 @@ struct Case {
 }
 
 const MEMORY: &[&str] = &["--durability", "memory"];
-const FSYNC: &[&str] = &["--durability", "fsync"];
+const FSYNC: &[&str] = &["--durability", "fsync", "--reactors", "1"];
 const NO_REACTOR: &[&str] = &["--durability", "memory", "--reactors", "0"];
 const ONE: &[&str] = &["--durability", "memory", "--reactors", "1"];
 const PACED: &[&str] = &["--rate", "8"];
@@ -42,16 +42,10 @@ const CASES: &[Case] = &[
     Case { name: "paced/tidings without reactor", peer: "tidings", more: NO_REACTOR, topics: 1, load: PACED },
     Case { name: "paced/axum", peer: "axum", more: &[], topics: 1, load: PACED },
     Case { name: "paced/durable-streams", peer: "durable-streams", more: &[], topics: 1, load: PACED },
-    Case {
-        name: "paced, a topic for each stream/tidings",
-        peer: "tidings",
-        more: ONE,
-        topics: 0,
-        load: &["--rate", "80000"],
-    },
     Case { name: "flat out/bare", peer: "bare", more: &[], topics: 1, load: FLAT_OUT },
     Case { name: "flat out/bare-each", peer: "bare-each", more: &[], topics: 1, load: FLAT_OUT },
     Case { name: "flat out/tidings", peer: "tidings", more: ONE, topics: 1, load: FLAT_OUT },
+    Case { name: "flat out/tidings fsync", peer: "tidings", more: FSYNC, topics: 1, load: FLAT_OUT },
     Case { name: "flat out/tidings two reactors", peer: "tidings", more: MEMORY, topics: 1, load: FLAT_OUT },
     Case { name: "flat out/axum", peer: "axum", more: &[], topics: 1, load: FLAT_OUT_SINGLE },
     Case {
@@ -76,6 +70,10 @@ const RATIOS: &[(&str, &str, &str)] = &[
     ("paced CPU: axum to bare", "paced/axum cpu", "paced/bare cpu"),
     ("paced CPU: durable-streams to bare", "paced/durable-streams cpu", "paced/bare cpu"),
     ("paced p99: tidings to bare", "paced/tidings p99", "paced/bare p99"),
+    ("p99 at 70 %: tidings to bare", "at 70 %/tidings p99", "at 70 %/bare p99"),
+    ("paced CPU: fsync to memory", "paced/tidings fsync cpu", "paced/tidings cpu"),
+    ("paced p99: fsync to memory", "paced/tidings fsync p99", "paced/tidings p99"),
+    ("flat out CPU: fsync to memory", "flat out/tidings fsync cpu", "flat out/tidings cpu"),
     ("flat out CPU: tidings to bare", "flat out/tidings cpu", "flat out/bare cpu"),
     ("flat out CPU: 100 topics to one", "flat out, 100 topics/tidings cpu", "flat out/tidings cpu"),
     ("flat out CPU: two reactors to one", "flat out/tidings two reactors cpu", "flat out/tidings cpu"),
@@ -93,34 +91,53 @@ pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
     for round in 1..=choice.rounds {
         report.note(&format!("round {round} of {}", choice.rounds));
         for case in CASES {
-            measure(&bench, case, choice, &mut report)?;
+            measure(&bench, case, case.load, choice, &mut report)?;
         }
+        at_70_percent(&bench, choice, &mut report)?;
+        conditions::measure(&bench, choice, &mut report)?;
     }
-    for (name, of, to) in RATIOS {
+    for (name, of, to) in RATIOS.iter().chain(conditions::RATIOS) {
         report.ratio(name, of, to);
     }
     report.finish()
 }
 
-fn measure(bench: &Bench, case: &Case, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
-    let Some(server) = Server::start(case.peer, &bench.root, &bench.dir, case.more, report)? else {
+/// How late events come when there is still room: the rate is a part of what this round could do flat out, the same for both.
+fn at_70_percent(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    let Some(most) = report.newest("flat out/tidings rate") else { return Ok(()) };
+    let rate = (0.7 * most / f64::from(choice.subscribers)).to_string();
+    for (name, peer, more) in [
+        ("at 70 %/bare", "bare", &[][..]),
+        ("at 70 %/tidings", "tidings", ONE),
+        ("at 70 %/tidings fsync", "tidings", FSYNC),
+    ] {
+        let case = Case { name, peer, more, topics: 1, load: &[] };
+        measure(bench, &case, &["--batch", "8", "--rate", &rate], choice, report)?;
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &Bench,
+    case: &Case,
+    how: &[&str],
+    choice: &Choice,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let Some(server) = Server::start(case.peer, bench, case.more, report)? else {
         return Ok(());
     };
     if server.is_created {
         create(&server)?;
     }
     let json = bench.dir.join("result.json");
-    let mut load = pinned(LOAD_CORE, &bench.root.join("target/release/tidings"));
-    let (read, write) = match (case.peer, case.topics) {
-        ("durable-streams", _) => (format!("{}?offset=-1&live=sse", server.path), server.path.to_owned()),
-        (_, 1) => (server.path.to_owned(), server.path.to_owned()),
-        _ => (format!("{}-{{n}}", server.path), format!("{}-{{n}}", server.path)),
-    };
-    let topics = if case.topics == 0 { choice.subscribers } else { case.topics };
+    let mut load = pinned(LOAD_CORE, &bench.tidings());
+    let topic = if case.topics == 1 { "" } else { "-{n}" };
+    let (read, write) = (format!("{}{topic}", server.read), format!("{}{topic}", server.path));
     load.arg("bench").arg(format!("http://{}{read}", server.address));
     load.args(["--publish-url", &format!("http://{}{write}", server.address)]);
-    load.args(["--subscribers", &choice.subscribers.to_string(), "--topics", &topics.to_string()]);
-    load.args(["--duration", &choice.seconds.to_string(), "--workers", "1", "--quiet"]).args(case.load);
+    load.args(["--subscribers", &choice.subscribers.to_string(), "--topics", &case.topics.to_string()]);
+    load.args(["--duration", &choice.seconds.to_string(), "--workers", "1", "--quiet"]).args(how);
     load.arg("--json").arg(&json);
     report.run("", &mut load)?;
     let text = std::fs::read_to_string(&json).map_err(|error| format!("no result: {error}"))?;
@@ -140,8 +157,15 @@ fn measure(bench: &Bench, case: &Case, choice: &Choice, report: &mut Report) -> 
     Ok(())
 }
 
+/// Every case there is.
+#[cfg(test)]
+pub(super) fn names() -> Vec<String> {
+    let more = ["at 70 %/bare", "at 70 %/tidings", "at 70 %/tidings fsync"].iter().chain(conditions::NAMES);
+    CASES.iter().map(|case| case.name.to_owned()).chain(more.map(|&name| name.to_owned())).collect()
+}
+
 /// Makes the stream of a peer that wants that first.
-fn create(server: &Server) -> Result<(), Failure> {
+pub(super) fn create(server: &Server) -> Result<(), Failure> {
     let request = format!(
         "PUT {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         server.path

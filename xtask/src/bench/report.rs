@@ -15,6 +15,8 @@ pub(super) struct Report {
     raw: String,
     /// Figures in the order in which they first came, each with its values over the rounds.
     figures: Vec<Figure>,
+    /// Peers that are not installed, and how they would be.
+    absent: Vec<String>,
 }
 
 struct Figure {
@@ -31,8 +33,14 @@ impl Report {
     ) -> Result<Self, Failure> {
         let date = said(Command::new("date").args(["-u", "+%F"]))?;
         let dir = root.join(format!("bench/runs/{}-{}", date.trim(), choice.host));
-        let mut report =
-            Self { dir, what, root: format!("{}/", root.display()), raw: String::new(), figures: Vec::new() };
+        let mut report = Self {
+            dir,
+            what,
+            root: format!("{}/", root.display()),
+            raw: String::new(),
+            figures: Vec::new(),
+            absent: Vec::new(),
+        };
         report.note(&format!("cargo xtask bench {} {choice}", what.0));
         report.note(&machine());
         Ok(report)
@@ -48,7 +56,9 @@ impl Report {
     pub(super) fn command(&mut self, command: &Command) {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> = words.map(|word| word.to_string_lossy().replace(&self.root, "")).collect();
-        let home = |word: &String| if word.starts_with('/') { file_name(word) } else { word.clone() };
+        // A path of a URL stays.
+        let is_file = |word: &str| word.starts_with('/') && Path::new(word).exists();
+        let home = |word: &String| if is_file(word) { file_name(word) } else { word.clone() };
         let words: Vec<_> = words.iter().map(home).collect();
         self.note(&format!("$ {}", words.join(" ")));
     }
@@ -73,6 +83,20 @@ impl Report {
             }
         }
         Ok(())
+    }
+
+    /// Says that a peer is not here.
+    pub(super) fn absent(&mut self, peer: &str, how: &str) {
+        let line = format!("{peer} is absent: {how}");
+        if !self.absent.contains(&line) {
+            self.note(&line);
+            self.absent.push(line);
+        }
+    }
+
+    /// What a figure was in this round.
+    pub(super) fn newest(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name)?.values.last().copied()
     }
 
     pub(super) fn add(&mut self, name: &str, value: f64, unit: &str) {
@@ -123,6 +147,9 @@ impl Report {
             let (name, unit) = (&figure.name, &figure.unit);
             // Into a string nothing fails.
             _ = writeln!(table, "| {name} | {median} | {} | {} | {unit} |", at(0), at(last));
+        }
+        for (number, line) in self.absent.iter().enumerate() {
+            _ = writeln!(table, "{}- {line}", if number == 0 { "\n" } else { "" });
         }
         table
     }
@@ -179,6 +206,7 @@ mod tests {
             root: String::new(),
             raw: String::new(),
             figures,
+            absent: Vec::new(),
         };
         for (name, value) in [("a", 2.0), ("b", 1.0), ("a", 9.0), ("b", 3.0), ("a", 4.0), ("b", 4.0)] {
             report.add(name, value, "per_s");
@@ -188,7 +216,11 @@ mod tests {
         let table = report.table();
         assert!(table.contains("| a | 4.00 | 2.00 | 9.00 | per_s |"), "{table}");
         assert!(table.contains("| a to b | 2.00 | 1.00 | 3.00 | x |"), "{table}");
-        assert!(!table.contains("nothing"));
+        assert!(!table.contains("nothing") && !table.contains("absent"));
+        report.absent("one", "not here");
+        report.absent("one", "not here");
+        assert!(report.table().ends_with("| x |\n\n- one is absent: not here\n"), "{}", report.table());
+        assert_eq!([report.newest("a"), report.newest("c")], [Some(4.0), None]);
         assert_eq!([median(&[1.0, 2.0]), median(&[1.0, 2.0, 9.0])], [1.5, 2.0]);
         assert_eq!(figure("append 12.5 events/s"), Some(("append", 12.5, "events/s")));
         assert_eq!(figure("$ taskset"), None);

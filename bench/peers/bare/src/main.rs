@@ -1,9 +1,10 @@
 //! The limit of the kernel: one thread, one epoll instance, one log of bytes in memory, one cursor per subscriber. It parses
 //! no more of HTTP than it must, keeps nothing, filters nothing, and beats no heart.
 //!
-//! `tidings-peer-bare PORT [log|each]`. `GET` subscribes to everything; the body of a `POST` is an event's data, or, as
-//! `text/event-stream`, some events. `log`: each subscriber gets all that it lacks in one `send`. `each`: one `send` per
-//! subscriber and event, as servers do that push each event by itself.
+//! `tidings-peer-bare PORT [log|each|websocket]`. `GET` subscribes to everything, from where `Last-Event-ID` says; the body of
+//! a `POST` is an event's data, or, as `text/event-stream`, some events. `log`: each subscriber gets all that it lacks in one
+//! `send`. `each`: one `send` per subscriber and event, as servers do that push each event by itself. `websocket`: as `log`,
+//! with frames.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -30,7 +31,8 @@ struct Connection {
 fn main() {
     let mut words = std::env::args().skip(1);
     let port = words.next().and_then(|port| port.parse().ok()).unwrap_or(4_101u16);
-    let each = words.next().as_deref() == Some("each");
+    let way = words.next().unwrap_or_default();
+    let (each, is_websocket) = (way == "each", way == "websocket");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
     rustix::net::listen(&listener, 4_096).expect("a longer backlog");
     rustix::net::sockopt::set_tcp_nodelay(&listener, true).expect("no delay");
@@ -38,7 +40,8 @@ fn main() {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
     epoll::add(&poll, &listener, EventData::new_u64(u64::MAX), EventFlags::IN).expect("added");
     let (mut connections, mut log, mut seq) = (Slab::<Connection>::new(), Vec::<u8>::new(), 0u64);
-    let mut ends: Vec<usize> = Vec::new();
+    // Where each event of the log ends, the first of them being the one after `forgotten`.
+    let (mut ends, mut forgotten) = (Vec::<usize>::new(), 0u64);
     let mut events = Vec::with_capacity(512);
     let mut buffer = vec![0; 256 << 10];
     // Subscribers before this one have what there was when the round began; `usize::MAX`: there is no round.
@@ -50,8 +53,7 @@ fn main() {
         if epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), timeout).is_err() {
             continue;
         }
-        let before = log.len();
-        ends.clear();
+        let (before, ends_before) = (log.len(), ends.len());
         for event in &events {
             let (data, flags) = (event.data.u64(), event.flags);
             if data == u64::MAX {
@@ -90,8 +92,18 @@ fn main() {
             }
             while let Some(body) = request(&connection.request) {
                 if connection.request.starts_with(b"GET") {
-                    _ = connection.socket.write(HEAD);
-                    connection.cursor = Some(log.len());
+                    if is_websocket {
+                        _ = connection.socket.write(&switch(&connection.request));
+                    } else {
+                        _ = connection.socket.write(HEAD);
+                    }
+                    let last = last_seq(&connection.request).and_then(|last| last.checked_sub(forgotten + 1));
+                    let last = last.and_then(|last| ends.get(last as usize).copied());
+                    let mut cursor = last.unwrap_or(log.len());
+                    if cursor < log.len() {
+                        send(&connection.socket, &log, &mut cursor);
+                    }
+                    connection.cursor = Some(cursor);
                     connection.request = Vec::new();
                     break;
                 }
@@ -99,6 +111,11 @@ fn main() {
                 for data in data.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                     seq += 1;
                     let data = data.strip_prefix(b"data: ").unwrap_or(data);
+                    if is_websocket {
+                        frame(data, &mut log);
+                        ends.push(log.len());
+                        continue;
+                    }
                     let id = format!("id: 1.{seq}\ndata: ");
                     let bytes = id.len() + data.len() + 2;
                     _ = write!(log, "{bytes:x}\r\n{id}");
@@ -111,7 +128,7 @@ fn main() {
             }
         }
         if each {
-            for end in &ends {
+            for end in &ends[ends_before..] {
                 for (_, connection) in &mut connections {
                     if let Some(cursor) = &mut connection.cursor {
                         send(&connection.socket, &log[..*end], cursor);
@@ -140,6 +157,8 @@ fn main() {
         let everybody_has_all = || connections.iter().all(|(_, c)| c.cursor.is_none_or(|at| at == log.len()));
         if log.len() > LOG_BYTES_MAX && everybody_has_all() {
             log.clear();
+            ends.clear();
+            forgotten = seq;
             connections.iter_mut().for_each(|(_, c)| c.cursor = c.cursor.map(|_| 0));
             (next, head) = (usize::MAX, 0);
         }
@@ -152,6 +171,92 @@ fn send(mut socket: &TcpStream, log: &[u8], cursor: &mut usize) {
     }
 }
 
+/// The number of the event that a reader had last.
+fn last_seq(request: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    text.lines().find_map(|line| line.strip_prefix("last-event-id:")?.trim().strip_prefix("1.")?.parse().ok())
+}
+
+/// A frame of text, as a server sends it.
+fn frame(data: &[u8], log: &mut Vec<u8>) {
+    log.push(0x81);
+    match data.len() {
+        short @ ..=125 => log.push(short as u8),
+        middle @ ..=0xffff => {
+            log.push(126);
+            log.extend_from_slice(&(middle as u16).to_be_bytes());
+        }
+        long => {
+            log.push(127);
+            log.extend_from_slice(&(long as u64).to_be_bytes());
+        }
+    }
+    log.extend_from_slice(data);
+}
+
+/// The answer to a WebSocket's handshake. (RFC 6455, 4.2.2)
+fn switch(request: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(request);
+    let key = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
+    });
+    let key = key.unwrap_or_default() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let accept = base64(&sha1(key.as_bytes()));
+    format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n")
+        .into_bytes()
+}
+
+/// SHA-1, which the handshake asks for. (RFC 3174, 6.1)
+fn sha1(text: &[u8]) -> [u8; 20] {
+    let mut bytes = text.to_vec();
+    bytes.push(0x80);
+    while bytes.len() % 64 != 56 {
+        bytes.push(0);
+    }
+    bytes.extend_from_slice(&(text.len() as u64 * 8).to_be_bytes());
+    let mut hash = [0x6745_2301u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+    for block in bytes.chunks(64) {
+        let mut words: Vec<u32> = block
+            .chunks(4)
+            .map(|four| four.iter().fold(0, |word, byte| word << 8 | u32::from(*byte)))
+            .collect();
+        for at in 16..80 {
+            words.push((words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16]).rotate_left(1));
+        }
+        let [mut a, mut b, mut c, mut d, mut e] = hash;
+        for (at, word) in words.iter().enumerate() {
+            let (f, k) = match at / 20 {
+                0 => (b & c | !b & d, 0x5a82_7999),
+                1 => (b ^ c ^ d, 0x6ed9_eba1),
+                2 => (b & c | b & d | c & d, 0x8f1b_bcdc),
+                _ => (b ^ c ^ d, 0xca62_c1d6u32),
+            };
+            let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(k).wrapping_add(*word);
+            (a, b, c, d, e) = (next, a, b.rotate_left(30), c, d);
+        }
+        for (sum, part) in hash.iter_mut().zip([a, b, c, d, e]) {
+            *sum = sum.wrapping_add(part);
+        }
+    }
+    let mut out = [0; 20];
+    out.chunks_mut(4).zip(hash).for_each(|(four, word)| four.copy_from_slice(&word.to_be_bytes()));
+    out
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let number = (0..3).fold(0, |sum, at| sum << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        for at in 0..4 {
+            let letter = char::from(LETTERS[number >> (18 - 6 * at) & 63]);
+            text.push(if at <= three.len() { letter } else { '=' });
+        }
+    }
+    text
+}
+
 /// Where the body of a whole request is.
 fn request(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
@@ -159,4 +264,33 @@ fn request(bytes: &[u8]) -> Option<std::ops::Range<usize>> {
     let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     let end = head + length.unwrap_or(0usize);
     (bytes.len() >= end).then_some(head..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handshake_is_the_one_of_the_specification() {
+        let answer = switch(b"GET / HTTP/1.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        assert!(String::from_utf8(answer).unwrap().contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    }
+
+    #[test]
+    fn the_hash_has_any_length() {
+        for length in [0, 55, 56, 63, 64, 200] {
+            assert_eq!(base64(&sha1(&vec![b'a'; length])).len(), 28);
+        }
+        assert_eq!(base64(&sha1(b"abc")), "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=");
+        assert_eq!(["", "a", "ab"].map(|text| base64(text.as_bytes())), ["", "YQ==", "YWI="]);
+    }
+
+    #[test]
+    fn frames_say_their_length_in_three_ways() {
+        for (length, head) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let mut log = Vec::new();
+            frame(&vec![b'x'; length], &mut log);
+            assert_eq!(log.len(), length + head);
+        }
+    }
 }

@@ -1,0 +1,111 @@
+//! Delivery when not all is well: clients that stand still, all who come back at once, a topic for everybody.
+
+use super::load::Case;
+use super::{Bench, Choice, Report};
+use crate::Failure;
+
+const ONE: &[&str] = &["--durability", "memory", "--reactors", "1"];
+const FSYNC: &[&str] = &["--durability", "fsync", "--reactors", "1"];
+
+/// Ratios to be told: name, of, to.
+pub(super) const RATIOS: &[(&str, &str, &str)] = &[
+    ("stalled p99: half stalled to none, tidings", "half stalled/tidings p99", "none stalled/tidings p99"),
+    ("stalled p99: half stalled to none, bare", "half stalled/bare p99", "none stalled/bare p99"),
+    ("storm, time until all have all: tidings to bare", "storm/tidings all", "storm/bare all"),
+    ("storm CPU: tidings to bare", "storm/tidings cpu", "storm/bare cpu"),
+    ("storm, time until all have all: fsync to memory", "storm/tidings fsync all", "storm/tidings all"),
+    (
+        "topics CPU: one for each stream to one for all",
+        "topics, one for each/tidings cpu",
+        "topics, one for all/tidings cpu",
+    ),
+    (
+        "topics CPU: ten for each stream to one for all",
+        "topics, ten for each/tidings cpu",
+        "topics, one for all/tidings cpu",
+    ),
+    (
+        "topics p99: ten for each stream to one for all",
+        "topics, ten for each/tidings p99",
+        "topics, one for all/tidings p99",
+    ),
+];
+
+/// Measures all of it once.
+///
+/// # Errors
+/// If a program could not be started, or said that something went wrong.
+pub(super) fn measure(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    stalled(bench, choice, report)?;
+    storm(bench, choice, report)?;
+    topics(bench, choice, report)
+}
+
+/// The healthy half beside a half that never reads, and the same half alone.
+fn stalled(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    let half = choice.subscribers / 2;
+    for (peer, more) in [("bare", &[][..]), ("tidings", ONE), ("axum", &[])] {
+        for (name, stalled) in [("none stalled", 0), ("half stalled", half)] {
+            let stalled = stalled.to_string();
+            // What a socket of a stalled client takes before nothing goes any more is some 100 KB.
+            let load =
+                ["--rate", "8", "--seconds", &bench.seconds, "--fill", "262144", "--stalled", &stalled];
+            let name = &format!("{name}/{peer}");
+            Case { name, peer, more, way: "sse", load: &load }.measure(bench, half, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// All come at once, each 100 events behind.
+fn storm(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    for (name, peer, more) in [
+        ("storm/bare", "bare", &[][..]),
+        ("storm/tidings", "tidings", ONE),
+        ("storm/tidings fsync", "tidings", FSYNC),
+    ] {
+        let load = ["--behind", "100", "--batch", "10"];
+        Case { name, peer, more, way: "storm", load: &load }.measure(bench, choice.subscribers, report)?;
+    }
+    Ok(())
+}
+
+/// The same deliveries a second from one topic for all, from one for each stream, from ten for each, and with nine of ten
+/// events for topics that nobody reads. One request publishes to 1,000 topics.
+fn topics(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Failure> {
+    let streams = choice.subscribers;
+    let (many, ten) = (streams.to_string(), (streams * 10).to_string());
+    let (rate, batch) = ((streams * 2).to_string(), (streams / 10).clamp(1, 1_000).to_string());
+    let cases: [(&str, &[&str]); 4] = [
+        ("topics, one for all/tidings", &["--rate", "2"]),
+        ("topics, one for each/tidings", &["--topics", &many, "--rate", &rate, "--batch", &batch]),
+        (
+            "topics, ten for each/tidings",
+            &["--topics", &ten, "--each", "10", "--rate", &rate, "--batch", &batch],
+        ),
+        ("topics, one of ten read/tidings", &["--topics", &ten, "--rate", &rate, "--batch", &batch]),
+    ];
+    for (name, load) in cases {
+        let load = [load, &["--seconds", &bench.seconds]].concat();
+        Case { name, peer: "tidings", more: ONE, way: "sse", load: &load }.measure(bench, streams, report)?;
+    }
+    Ok(())
+}
+
+/// Every case there is.
+#[cfg(test)]
+pub(super) const NAMES: &[&str] = &[
+    "none stalled/bare",
+    "half stalled/bare",
+    "none stalled/tidings",
+    "half stalled/tidings",
+    "none stalled/axum",
+    "half stalled/axum",
+    "storm/bare",
+    "storm/tidings",
+    "storm/tidings fsync",
+    "topics, one for all/tidings",
+    "topics, one for each/tidings",
+    "topics, ten for each/tidings",
+    "topics, one of ten read/tidings",
+];
