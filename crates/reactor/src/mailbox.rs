@@ -27,6 +27,8 @@ pub struct Mailbox {
     /// Over how many milliseconds to end the streams; `u64::MAX`: not.
     drain_ms: AtomicU64,
     stage: AtomicU8,
+    /// Somebody else is full: connections may wait that this one was not told of.
+    knocked: AtomicBool,
     pub(crate) lag_max: AtomicU64,
 }
 
@@ -69,6 +71,7 @@ impl Mailbox {
             closed: Mutex::default(),
             drain_ms: AtomicU64::new(u64::MAX),
             stage: AtomicU8::new(0),
+            knocked: AtomicBool::new(false),
             lag_max: AtomicU64::new(0),
         })
     }
@@ -77,6 +80,17 @@ impl Mailbox {
     pub fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, SeqCst);
         self.wake();
+    }
+
+    /// Says that connections may wait.
+    pub(crate) fn knock(&self) {
+        self.knocked.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// Whether somebody knocked since this was last asked.
+    pub(crate) fn take_knock(&self) -> bool {
+        self.knocked.load(SeqCst) && self.knocked.swap(false, SeqCst)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -111,7 +125,8 @@ impl Mailbox {
             && self.woken.lock().is_empty()
             && self.closed.lock().is_empty()
             && self.stage() == stage
-            && self.drain_ms.load(SeqCst) == u64::MAX;
+            && self.drain_ms.load(SeqCst) == u64::MAX
+            && !self.knocked.load(SeqCst);
         if !nothing {
             self.sleep.store(AWAKE, SeqCst);
         }

@@ -63,6 +63,7 @@ pub struct Reactor<D: Door> {
     epoll: OwnedFd,
     listeners: Vec<TcpListener>,
     pub(crate) mailbox: Arc<Mailbox>,
+    others: Vec<Arc<Mailbox>>,
     watch: Arc<dyn Watch>,
     pub(crate) conns: Slab<Conn>,
     pub(crate) groups: Groups,
@@ -105,6 +106,8 @@ enum Accepting {
     Yes,
     /// There is no room, or the system refused: again at this tick.
     At(u32),
+    /// It has as many as it may have itself: again when some are gone.
+    Full,
     No,
 }
 
@@ -117,8 +120,8 @@ struct Drain {
 }
 
 impl<D: Door> Reactor<D> {
-    /// A reactor for what comes in at some listeners. Other reactors may have clones of them. Others reach it by its
-    /// mailbox.
+    /// A reactor for what comes in at some listeners. `others`, which have clones of them, are told when this one is full.
+    /// It is reached by its mailbox.
     ///
     /// # Errors
     /// What the system says if it has no descriptor left.
@@ -128,6 +131,7 @@ impl<D: Door> Reactor<D> {
         config: Config,
         listeners: Vec<TcpListener>,
         mailbox: Arc<Mailbox>,
+        others: Vec<Arc<Mailbox>>,
     ) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &*mailbox, epoll::EventData::new_u64(MAIL), epoll::EventFlags::IN)?;
@@ -145,6 +149,7 @@ impl<D: Door> Reactor<D> {
             epoll,
             listeners,
             mailbox,
+            others,
             watch,
             conns: Slab::new(),
             groups: Groups::default(),
@@ -277,6 +282,9 @@ impl<D: Door> Reactor<D> {
             self.drained = true;
             self.drain = Some(Drain { begun: now(), over: Duration::from_millis(over_ms), next: 0 });
         }
+        if self.mailbox.take_knock() {
+            (0..self.listeners.len()).for_each(|listener| self.accept(listener));
+        }
         let stage = self.mailbox.stage();
         if stage > self.stage {
             self.stage = stage;
@@ -391,7 +399,10 @@ impl<D: Door> Reactor<D> {
             if self.accepting != Accepting::Yes {
                 return;
             }
-            if self.conns.len() >= self.config.connections_max || !self.door.take_room() {
+            if self.conns.len() >= self.config.connections_max {
+                return self.rest();
+            }
+            if !self.door.take_room() {
                 return self.pause();
             }
             let Some(listener) = self.listeners.get(at) else { return self.door.give_room_back() };
@@ -411,6 +422,15 @@ impl<D: Door> Reactor<D> {
                 }
             }
         }
+        // More may wait, of which the system tells only who was woken by it.
+        self.mailbox.knock();
+    }
+
+    /// Leaves what comes to the others. The system told one of the reactors only of what waits already.
+    fn rest(&mut self) {
+        self.deafen();
+        self.accepting = Accepting::Full;
+        self.others.iter().for_each(|other| other.knock());
     }
 
     fn pause(&mut self) {
@@ -484,6 +504,10 @@ impl<D: Door> Reactor<D> {
             }
             State::Writing(out) => self.forget(&out.then),
             State::Reading(_) | State::Working(_) | State::Fed(_) => {}
+        }
+        let is_roomy = self.conns.len() < self.config.connections_max - self.config.connections_max / 16;
+        if self.accepting == Accepting::Full && is_roomy && self.listen().is_err() {
+            self.accepting = Accepting::At(self.now + Self::ticks(self.config.accept_pause_ms));
         }
         Some(conn)
     }

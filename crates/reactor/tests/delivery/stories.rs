@@ -1,6 +1,6 @@
 //! What one reader sees.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
@@ -359,4 +359,20 @@ fn a_stream_that_is_talked_into_ends_and_harms_nobody() {
     eventually("it is gone", || world.hub.subscribers() == 1);
     world.publish("a", "2");
     assert_eq!(quiet.data(1), ["2"]);
+}
+
+#[test]
+fn a_reactor_that_is_full_itself_listens_again_when_somebody_leaves() {
+    let config = tidings_reactor::Config { connections_max: 3, ..config() };
+    let world = World::with(Limits::default(), config, 99);
+    let mut readers: Vec<_> = (0..3).map(|_| world.reader("S a")).collect();
+    let mut fourth = std::net::TcpStream::connect(world.addr).unwrap();
+    fourth.write_all(b"P\n").unwrap();
+    fourth.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
+    let mut answer = [0; 5];
+    assert!(fourth.read(&mut answer).is_err(), "there is no room for it");
+    drop(readers.pop());
+    fourth.set_read_timeout(Some(crate::world::PATIENCE)).unwrap();
+    fourth.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"pong\n");
 }

@@ -211,7 +211,9 @@ impl World {
         let (handed, open) = (Arc::default(), Arc::default());
         let door = LineDoor { hub: hub.clone(), handed: Arc::clone(&handed), open: Arc::clone(&open), room };
         let mailbox = Arc::new(Mailbox::new().unwrap());
-        let reactor = Reactor::new(hub.clone(), door, config, vec![listener], Arc::clone(&mailbox)).unwrap();
+        let reactor =
+            Reactor::new(hub.clone(), door, config, vec![listener], Arc::clone(&mailbox), Vec::new())
+                .unwrap();
         let thread = Some(std::thread::spawn(|| reactor.run()));
         Self { hub, addr, handed, open, mailbox, thread }
     }

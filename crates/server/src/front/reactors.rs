@@ -71,11 +71,13 @@ impl Reactors {
                 ),
                 Some(_) => Listeners::Own(listeners.iter().map(|listener| listener.as_raw_fd()).collect()),
             };
+            let others = reactors.mailboxes.iter().filter(|other| !Arc::ptr_eq(other, mailbox));
+            let others = others.cloned().collect();
             let (ground, crossing, mailbox) = (ground.clone(), crossing.clone(), Arc::clone(mailbox));
             let (told, begun) = mpsc::sync_channel(1);
             let thread = std::thread::Builder::new().name(format!("tidings-reactor-{number}"));
             reactors.threads.push(thread.spawn(move || {
-                let reactor = match ground.reactor(listeners, crossing, mailbox) {
+                let reactor = match ground.reactor(listeners, crossing, mailbox, others) {
                     Ok(reactor) => reactor,
                     Err(error) => return drop(told.send(Err(error))),
                 };
@@ -145,6 +147,7 @@ impl Ground {
         listeners: Listeners,
         crossing: Option<Arc<Crossing>>,
         mailbox: Arc<Mailbox>,
+        others: Vec<Arc<Mailbox>>,
     ) -> io::Result<Reactor<FrontDoor>> {
         // First of all: nothing may be open that only the other table has.
         let (listeners, connections_max) = match listeners {
@@ -164,7 +167,7 @@ impl Ground {
         };
         let hub = app.hub.clone();
         let door = FrontDoor::new(app, service, room, runtime, crossing);
-        Reactor::new(hub, door, config, listeners, mailbox)
+        Reactor::new(hub, door, config, listeners, mailbox, others)
     }
 
     /// Serves a connection that came across.
