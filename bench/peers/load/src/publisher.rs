@@ -45,7 +45,7 @@ impl Publisher {
             _ => ("/events", "application/x-ndjson"),
         };
         for seq in self.published..self.published + count {
-            let topic = seq % plan.topics;
+            let topic = topic(seq, plan.topics);
             let (before, behind) = match (plan.topics, count) {
                 (1, 1) => (String::new(), ""),
                 (1, _) => ("data: ".to_owned(), "\n\n"),
@@ -107,5 +107,29 @@ impl Publisher {
         }
         std::thread::sleep((turn * turns).saturating_sub(begun.elapsed()));
         Ok(late)
+    }
+}
+
+/// The topic of an event: each has its turn once before any has it again, and any few turns go all over them.
+fn topic(seq: u64, topics: u64) -> u64 {
+    // A prime, so that nothing is left out unless it divides the count.
+    const STRIDE: u64 = 7_919;
+    let stride = if topics.is_multiple_of(STRIDE) { 1 } else { STRIDE };
+    seq.wrapping_mul(stride) % topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_go_all_over_the_topics() {
+        for topics in [1, 10, 7_919, 10_000] {
+            let mut all: Vec<_> = (0..topics).map(|seq| topic(seq, topics)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..topics), "{topics}");
+        }
+        let read = (30_000..31_000).filter(|seq| topic(*seq, 100_000) < 10_000).count();
+        assert!((90..110).contains(&read), "{read}");
     }
 }
