@@ -48,10 +48,13 @@ export class Hub {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Starts the hub where it was before, or on `port` (0: any free one), and waits until it says it is ready. */
-  async restart(port = this.port) {
+  /**
+   * Starts the hub where it was before, or on `port` (0: any free one), and waits until it says it is ready. Its admin
+   * listener takes any free port, unless one is given.
+   */
+  async restart(port = this.port, adminPort = 0) {
     assert.equal(this.#child, null, 'the hub still runs');
-    const listen = ['--listen', `127.0.0.1:${port}`, '--admin', '127.0.0.1:0', '--data', this.#data];
+    const listen = ['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${adminPort}`, '--data', this.#data];
     const child = spawn(process.env.TIDINGS_BIN, ['serve', ...listen, ...this.#arguments], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -12,6 +12,7 @@
 mod cold;
 mod ephemeral;
 mod feed;
+mod survey;
 mod visible;
 
 pub mod chunk;
@@ -50,5 +51,6 @@ pub use resume::{From, Gap, GapReason, Resume};
 pub use selector::{InvalidSelector, Selector, Selectors};
 pub use stats::Stats;
 pub use subscription::{CursorBlock, StreamError, Subscription};
+pub use survey::{ReaderGroup, TopicsNow};
 pub use tidings_codec::{EventId, EventName};
 pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};

@@ -52,6 +52,11 @@ pub trait Log: Send + Sync + 'static {
     /// Whether the store takes publishes now, and if not, why: for readiness and for error texts.
     fn health(&self) -> Health;
 
+    /// Bytes that the history takes where it is kept; `None` if the store does not know.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// A round of upkeep (retention, a disk that has room again). The hub calls it about once a second; it never blocks.
     fn tick(&self) {}
 

@@ -325,13 +325,33 @@ impl Shard {
 
     /// How far the slowest is behind, in places.
     pub fn lag_max(&self) -> u64 {
-        // One with nothing to read is not behind, however old its cursor: nothing it wants came since.
-        let behind = |subscriber: &Subscriber| {
-            let entry = &self.filters[subscriber.filter];
-            let lacks = subscriber.through < entry.from || entry.thread.back() > Some(&subscriber.through);
-            if lacks { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
-        };
+        let behind = |subscriber: &Subscriber| self.behind(&self.filters[subscriber.filter], subscriber);
         self.subscribers.iter().map(|(_, subscriber)| behind(subscriber)).max().unwrap_or(0)
+    }
+
+    /// How many subscribers select a topic.
+    pub fn readers_of(&self, topic: &str) -> usize {
+        let mut filters = Vec::new();
+        self.interest.each(topic, |filter| filters.push(filter));
+        filters.sort_unstable();
+        filters.dedup();
+        filters.iter().filter_map(|filter| self.filters.get(*filter)).map(|entry| entry.members.len()).sum()
+    }
+
+    /// The filters in use, each with how many have it and how far the slowest of them is behind; at most so many.
+    pub fn groups(&self, count_max: usize) -> Vec<(Arc<Filter>, usize, u64)> {
+        let lag = |entry: &FilterEntry| {
+            let members = entry.members.iter().filter_map(|member| self.subscribers.get(*member));
+            members.map(|subscriber| self.behind(entry, subscriber)).max().unwrap_or(0)
+        };
+        let entries = self.filters.iter().take(count_max);
+        entries.map(|(_, entry)| (Arc::clone(&entry.filter), entry.members.len(), lag(entry))).collect()
+    }
+
+    fn behind(&self, entry: &FilterEntry, subscriber: &Subscriber) -> u64 {
+        // One with nothing to read is not behind, however old its cursor: nothing it wants came since.
+        let lacks = subscriber.through < entry.from || entry.thread.back() > Some(&subscriber.through);
+        if lacks { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
     }
 
     fn intern(&mut self, filter: Filter) -> FilterKey {

@@ -4,11 +4,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use crate::feed::{Feed, FeedError, STEPS_MAX, Step, Taken, View, Visit};
+use crate::filter::Filter;
 use crate::frame;
 use crate::position::{Position, Seq};
 use crate::resume::{Gap, Resume};
@@ -122,6 +124,16 @@ impl Subscription {
     /// How the beginning was found.
     pub fn resume(&self) -> Resume {
         self.resume
+    }
+
+    /// What it reads.
+    pub fn filter(&self) -> &Arc<Filter> {
+        self.feed.wish().0
+    }
+
+    /// The last place that it has considered, whatever of it was not yet taken.
+    pub fn through(&self) -> Seq {
+        self.feed.through_seq()
     }
 
     /// Where it begins: a client that goes on after this misses nothing of it.

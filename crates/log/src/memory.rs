@@ -404,6 +404,10 @@ impl Log for MemoryLog {
         self.shared.kept.read().health.clone()
     }
 
+    fn bytes(&self) -> Option<u64> {
+        self.shared.kept.read().bytes.try_into().ok()
+    }
+
     fn tick(&self) {
         Self::tick(self);
     }

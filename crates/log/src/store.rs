@@ -219,6 +219,13 @@ impl Log for EmbeddedLog {
         self.shared.health.lock().clone()
     }
 
+    fn bytes(&self) -> Option<u64> {
+        let catalog = self.shared.catalog.read();
+        let sealed: u64 = catalog.sealed.iter().map(|segment| segment.facts.bytes).sum();
+        let active = catalog.active.inner.read().end;
+        Some(sealed.saturating_add(active))
+    }
+
     fn tick(&self) {
         Self::tick(self);
     }

@@ -17,13 +17,15 @@
 //! is bounded, so a burst to a million sockets keeps nobody from being accepted.
 //!
 //! - [`reactor`]: the loop. [`conn`]: a connection's states. [`door`]: what the reactor must be told.
-//! - [`groups`], [`window`], [`wheel`]: pure. [`mailbox`]: how other threads reach this one. [`table`]: a file table of
-//!   its own.
+//! - [`groups`], [`window`], [`wheel`]: pure. [`mailbox`]: how other threads reach this one; [`ask`]: what
+//!   they may ask about its connections. [`table`]: a file table of its own.
 //!
 //! **Invariants:** no queue per subscriber; no lock is held while a socket is written to; nobody waits for a client.
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+mod ages;
+pub mod ask;
 pub mod conn;
 pub mod door;
 pub mod groups;
@@ -35,6 +37,7 @@ pub mod table;
 pub mod wheel;
 pub mod window;
 
+pub use ask::{Ask, Doing, Listed, Order, Seen};
 pub use door::{Answer, Door, Look, Then};
 pub use mailbox::Mailbox;
 pub use reactor::{Config, Reactor};

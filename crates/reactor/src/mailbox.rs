@@ -6,7 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::task::{Wake, Waker};
 
 use parking_lot::Mutex;
@@ -14,7 +17,11 @@ use rustix::event::{EventfdFlags, eventfd};
 use tidings_hub::TopicName;
 use tidings_hub::live::Watch;
 
+use crate::ask::Ask;
 use crate::conn::Token;
+
+/// Questions that wait at once.
+const ASKS_MAX: usize = 64;
 
 /// What a reactor is told by others.
 #[derive(Debug)]
@@ -24,12 +31,15 @@ pub struct Mailbox {
     committed: AtomicBool,
     woken: Mutex<Vec<Token>>,
     closed: Mutex<Vec<TopicName>>,
+    asks: Mutex<Vec<Ask>>,
     /// Over how many milliseconds to end the streams; `u64::MAX`: not.
     drain_ms: AtomicU64,
     stage: AtomicU8,
     /// Somebody else is full: connections may wait that this one was not told of.
     knocked: AtomicBool,
     pub(crate) lag_max: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) lagging: AtomicU64,
 }
 
 /// How a reactor sleeps: not,
@@ -55,6 +65,7 @@ pub enum Stage {
 pub(crate) struct Mail {
     pub(crate) woken: Vec<Token>,
     pub(crate) closed: Vec<TopicName>,
+    pub(crate) asks: Vec<Ask>,
 }
 
 impl Mailbox {
@@ -69,10 +80,13 @@ impl Mailbox {
             committed: AtomicBool::new(false),
             woken: Mutex::default(),
             closed: Mutex::default(),
+            asks: Mutex::default(),
             drain_ms: AtomicU64::new(u64::MAX),
             stage: AtomicU8::new(0),
             knocked: AtomicBool::new(false),
             lag_max: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            lagging: AtomicU64::new(0),
         })
     }
 
@@ -91,6 +105,28 @@ impl Mailbox {
     /// Whether somebody knocked since this was last asked.
     pub(crate) fn take_knock(&self) -> bool {
         self.knocked.load(SeqCst) && self.knocked.swap(false, SeqCst)
+    }
+
+    /// Asks the reactor something. Whoever asks too much is not answered: its `reply` is dropped.
+    pub fn ask(&self, ask: Ask) {
+        {
+            let mut asks = self.asks.lock();
+            if asks.len() >= ASKS_MAX || self.stage() == Stage::Ended {
+                return;
+            }
+            asks.push(ask);
+        }
+        self.wake();
+    }
+
+    /// Connections that are open here.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// Subscribers whose sockets are full.
+    pub fn lagging(&self) -> u64 {
+        self.lagging.load(Relaxed)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -115,6 +151,7 @@ impl Mailbox {
     pub(crate) fn take(&self, mail: &mut Mail) {
         std::mem::swap(&mut *self.woken.lock(), &mut mail.woken);
         std::mem::swap(&mut *self.closed.lock(), &mut mail.closed);
+        std::mem::swap(&mut *self.asks.lock(), &mut mail.asks);
     }
 
     /// Says that the reactor is about to sleep; commits are something to it if it `reads` for somebody. It must not, if
@@ -124,6 +161,7 @@ impl Mailbox {
         let nothing = !(reads && self.committed.load(SeqCst))
             && self.woken.lock().is_empty()
             && self.closed.lock().is_empty()
+            && self.asks.lock().is_empty()
             && self.stage() == stage
             && self.drain_ms.load(SeqCst) == u64::MAX
             && !self.knocked.load(SeqCst);

@@ -15,6 +15,7 @@ use slab::Slab;
 use tidings_hub::live::Watch;
 use tidings_hub::{Hub, Seq};
 
+use crate::ages::Ages;
 use crate::conn::{Conn, Key, State, Token};
 use crate::door::Door;
 use crate::groups::{GroupKey, Groups};
@@ -72,6 +73,7 @@ pub struct Reactor<D: Door> {
     /// The present tick.
     pub(crate) now: u32,
     generation: u32,
+    pub(crate) ages: Ages,
     /// Every record up to here was looked at, whoever wants it.
     pub(crate) seen: Seq,
     /// Groups that wait for their round.
@@ -157,6 +159,7 @@ impl<D: Door> Reactor<D> {
             started: now(),
             now: 0,
             generation: 0,
+            ages: Ages::default(),
             seen,
             queue: VecDeque::new(),
             round: None,
@@ -198,6 +201,8 @@ impl<D: Door> Reactor<D> {
             self.serve_writable();
             self.serve_falling();
             self.pass();
+            self.mailbox.connections.store(wide(self.conns.len()), Ordering::Relaxed);
+            self.mailbox.lagging.store(wide(self.lagging), Ordering::Relaxed);
             if self.lagging == 0 {
                 // At once: nothing may wake this thread for long.
                 self.mailbox.lag_max.store(0, Ordering::Relaxed);
@@ -277,6 +282,9 @@ impl<D: Door> Reactor<D> {
         }
         for topic in mail.closed.drain(..) {
             self.topic_closed(&topic);
+        }
+        for ask in mail.asks.drain(..) {
+            self.answer(ask);
         }
         if let Some(over_ms) = self.mailbox.take_drain() {
             self.drained = true;
@@ -442,6 +450,7 @@ impl<D: Door> Reactor<D> {
         let key = u32::try_from(self.conns.vacant_key()).unwrap_or(u32::MAX);
         // The highest one marks what is no connection.
         self.generation = (self.generation + 1) % (u32::MAX - 1);
+        self.ages.note(self.now, self.generation);
         let token = Token { key, generation: self.generation };
         let flags =
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
@@ -544,6 +553,10 @@ impl<D: Door> Drop for Reactor<D> {
             self.door.left();
         }
     }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// The one place that reads time: what the pure parts are told.

@@ -1,14 +1,18 @@
 //! What every request of a server shares.
 
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 
 use tidings_hub::Hub;
 use tokio::sync::Semaphore;
 
+use crate::admin::sample::Samples;
 use crate::config::ServerConfig;
 use crate::counters::Counters;
 use crate::drain::Drain;
 use crate::front::descriptors;
+use crate::front::held::Connections;
 use crate::gate::{Gate, GateConfigError};
 use crate::overload::Returns;
 
@@ -26,6 +30,13 @@ pub struct App {
     pub drain: Drain,
     /// Connections that may be open: what the configuration wants, as far as the process's descriptors allow.
     pub connections_max: usize,
+    /// Connections that the HTTP library serves.
+    pub connections: Arc<Connections>,
+    /// Where the reactors are reached, once they run.
+    #[cfg(target_os = "linux")]
+    pub(crate) reactors: OnceLock<Vec<Arc<tidings_reactor::Mailbox>>>,
+    /// What happened in each of the last seconds.
+    pub(crate) samples: Samples,
     pub(crate) returns: Returns,
     /// Bytes that bodies taken whole may hold together.
     pub(crate) body_room: Semaphore,
@@ -46,6 +57,19 @@ impl App {
         let (counters, drain) = (Counters::default(), Drain::default());
         let room_bytes = BODY_ROOM_BYTES.max(config.body_bytes_max).min(Semaphore::MAX_PERMITS);
         let body_room = Semaphore::new(room_bytes);
-        Ok(Arc::new(Self { hub, gate, config, counters, drain, connections_max, returns, body_room }))
+        Ok(Arc::new(Self {
+            hub,
+            gate,
+            config,
+            counters,
+            drain,
+            connections_max,
+            connections: Arc::default(),
+            #[cfg(target_os = "linux")]
+            reactors: OnceLock::new(),
+            samples: Samples::default(),
+            returns,
+            body_room,
+        }))
     }
 }

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use serde::Serialize;
 use tidings_hub::keys::KeyWindow;
 
 use crate::gate::GateConfig;
@@ -13,7 +14,7 @@ use crate::gate::GateConfig;
 pub struct ServerConfig {
     /// Where clients connect. Port 0 takes a free one; see [`crate::Server::local_addrs`].
     pub listen: Vec<SocketAddr>,
-    /// Where health, readiness and metrics are asked for; `None`: nowhere.
+    /// Where the console, health, readiness and metrics are; `None`: nowhere.
     pub admin: Option<SocketAddr>,
     /// TLS on [`Self::listen`]; `None`: plain HTTP. The admin listener is always plain.
     pub tls: Option<TlsConfig>,
@@ -61,6 +62,24 @@ pub struct ServerConfig {
     pub h2_ping_ms: u64,
     /// The window of idempotency keys that answers tell of: what the log was opened with.
     pub key_window: KeyWindow,
+    /// What the console shows of the configuration: whoever made it knows where each value came from. No secret may be
+    /// among them.
+    pub shown: Vec<ShownSetting>,
+}
+
+/// A setting as the console shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownSetting {
+    /// What it is called.
+    pub key: String,
+    /// The heading it stands under.
+    pub section: String,
+    /// Its value, as it would be written.
+    pub value: String,
+    /// Where that came from; `default` if nobody gave it.
+    pub origin: String,
+    /// What it means.
+    pub help: String,
 }
 
 impl Default for ServerConfig {
@@ -88,6 +107,7 @@ impl Default for ServerConfig {
             stall_ms: 120_000,
             h2_ping_ms: 30_000,
             key_window: KeyWindow::default(),
+            shown: Vec::new(),
         }
     }
 }

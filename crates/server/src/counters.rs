@@ -1,6 +1,11 @@
 //! What happened since the start, counted without locks.
 
+mod histogram;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use histogram::{Counts, Histogram};
 
 use http::header::CONTENT_TYPE;
 use http::{Method, Response, StatusCode};
@@ -75,6 +80,7 @@ pub struct Counters {
     tls_failures: AtomicU64,
     overloaded: AtomicU64,
     reactors_failed: AtomicU64,
+    publishes: Histogram,
 }
 
 impl Default for Counters {
@@ -88,6 +94,7 @@ impl Default for Counters {
             tls_failures: AtomicU64::new(0),
             overloaded: AtomicU64::new(0),
             reactors_failed: AtomicU64::new(0),
+            publishes: Histogram::default(),
         }
     }
 }
@@ -146,6 +153,11 @@ impl Counters {
         self.overloaded.load(Ordering::Relaxed)
     }
 
+    /// How long publishes took whose body came whole, from the head to the answer.
+    pub fn publishes(&self) -> &Histogram {
+        &self.publishes
+    }
+
     /// Reactors that ended before they were told to.
     pub fn reactors_failed(&self) -> u64 {
         self.reactors_failed.load(Ordering::Relaxed)
@@ -154,6 +166,10 @@ impl Counters {
     #[cfg(target_os = "linux")]
     pub(crate) fn reactor_failed(&self) {
         self.reactors_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn published(&self, took: Duration) {
+        self.publishes.record(took.as_micros().try_into().unwrap_or(u64::MAX));
     }
 
     pub(crate) fn connected(&self) {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, sample};
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::drain::Stage;
@@ -116,8 +116,9 @@ impl Server {
         let service = Service::new(Arc::clone(&app), extra);
         let acceptor = tls.map(|tls| tls.acceptor);
         let (listeners, reactors) = carry(&app, listeners, &acceptor, &service, &public_room);
-        open(&mut loops, listeners, &app, service, acceptor, &public_room);
-        open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, &admin_room);
+        open(&mut loops, listeners, &app, service, acceptor, (&public_room, "public"));
+        let sampling = admin.is_some().then(|| AbortOnDrop(tokio::spawn(sample::run(Arc::clone(&app)))));
+        open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, (&admin_room, "admin"));
         let _beat = AbortOnDrop(tokio::spawn(beat()));
 
         shutdown.await;
@@ -138,6 +139,7 @@ impl Server {
         reactors.end();
         _ = timeout(Duration::from_secs(1), public_room.acquire_many(all)).await;
         reactors.join().await;
+        drop(sampling);
         app.hub.shutdown().await;
         info!("stopped");
     }
@@ -261,10 +263,11 @@ fn open<H: Handle>(
     app: &Arc<App>,
     handler: H,
     tls: Option<tokio_rustls::TlsAcceptor>,
-    room: &Arc<Semaphore>,
+    (room, listener): (&Arc<Semaphore>, &'static str),
 ) {
     let limits = Limits::new(&app.config);
-    let door = Arc::new(Door { app: Arc::clone(app), handler, limits, tls, room: Arc::clone(room) });
+    let door =
+        Arc::new(Door { app: Arc::clone(app), handler, limits, tls, room: Arc::clone(room), listener });
     for listener in listeners {
         loops.spawn(accept(listener, Arc::clone(&door)));
     }

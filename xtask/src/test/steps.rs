@@ -63,7 +63,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "web",
-        about: "the JavaScript client (dist is what src says), in Node and Chromium; htmx, Turbo, Datastar",
+        about: "the JavaScript client and the console (dist is what src says), in Node and Chromium; htmx, Turbo, Datastar",
         needs: &[
             Need { binary: "node", package: "nodejs", major_min: Some(20) },
             Need::any("npm", "npm"),
@@ -169,6 +169,10 @@ fn web(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     node_tests(&directory, &binary, &["--test-force-exit"], tally)?;
     let directory = root.join("web/embeds");
     npm_ci(&directory)?;
+    node_tests(&directory, &binary, &["--test-force-exit"], tally)?;
+    let directory = root.join("web/console");
+    npm_ci(&directory)?;
+    child::run(Command::new("node").args(["build.mjs", "--check"]).current_dir(&directory))?;
     node_tests(&directory, &binary, &["--test-force-exit"], tally)
 }
 

@@ -39,7 +39,7 @@ impl Facts {
         Self {
             health: app.hub.health(),
             draining: app.drain.is_draining(),
-            subscribers: (wide(app.hub.stats().subscribers), wide(app.hub.limits().subscribers_max)),
+            subscribers: (wide(app.hub.subscribers()), wide(app.hub.limits().subscribers_max)),
             connections: (app.counters.connections(), wide(app.connections_max)),
             reactors_failed: app.counters.reactors_failed(),
             ready_percent: app.config.ready_percent,

@@ -1,6 +1,7 @@
 //! Accepting: one loop per listener, which waits when there is no room and backs off when the system refuses.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub(crate) struct Door<H> {
     pub(crate) tls: Option<TlsAcceptor>,
     /// One per connection that may be open.
     pub(crate) room: Arc<Semaphore>,
+    /// `public` or `admin`.
+    pub(crate) listener: &'static str,
 }
 
 /// Accepts until the shutdown's last stage but one.
@@ -40,9 +43,9 @@ pub(crate) async fn accept<H: Handle>(listener: TcpListener, door: Arc<Door<H>>)
             () = door.app.drain.stopping() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 pause = *BACKOFF.start();
-                drop(tokio::spawn(serve(stream, place, Arc::clone(&door))));
+                drop(tokio::spawn(serve(stream, peer, place, Arc::clone(&door))));
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -78,8 +81,15 @@ async fn place<H>(door: &Door<H>, full: &mut Grumble) -> Option<OwnedSemaphorePe
     }
 }
 
-async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: Arc<Door<H>>) {
+async fn serve<H: Handle>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
+    door: Arc<Door<H>>,
+) {
     let _open = Open::new(&door.app.counters);
+    let registered = door.app.connections.enter(Some(peer), door.listener);
+    let held = registered.held();
     // An event is written once and whole: waiting for more would only delay it. (Not inherited everywhere.)
     #[cfg(not(target_os = "linux"))]
     if let Err(error) = stream.set_nodelay(true) {
@@ -88,7 +98,7 @@ async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: 
     }
     let (handler, limits, drain) = (door.handler.clone(), &door.limits, &door.app.drain);
     match &door.tls {
-        None => connection::serve(stream, Vec::new(), handler, limits, drain).await,
+        None => connection::serve(stream, Vec::new(), handler, limits, drain, held).await,
         Some(tls) => {
             let handshake = tokio::time::timeout(limits.handshake, tls.accept(stream));
             let shaken = tokio::select! {
@@ -96,7 +106,7 @@ async fn serve<H: Handle>(stream: TcpStream, place: OwnedSemaphorePermit, door: 
                 () = drain.stopping() => return,
             };
             match shaken.map_err(|_| io::ErrorKind::TimedOut.into()).and_then(|shaken| shaken) {
-                Ok(stream) => connection::serve(stream, Vec::new(), handler, limits, drain).await,
+                Ok(stream) => connection::serve(stream, Vec::new(), handler, limits, drain, held).await,
                 Err(error) => {
                     door.app.counters.tls_failed();
                     debug!(%error, "TLS handshake failed");

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
+use super::held::Held;
 use super::service::Handle;
 use super::stream::{Speaks, Stream};
 use crate::config::ServerConfig;
@@ -54,8 +55,14 @@ impl Limits {
 
 /// Serves a connection, of which `read` was read before, until it ends, or the shutdown asks it to (after the requests under way).
 // Promise: holds nothing of anybody else; whatever this client does or omits, only this task waits.
-pub(crate) async fn serve<T, H>(io: T, read: Vec<u8>, handler: H, limits: &Limits, drain: &Drain)
-where
+pub(crate) async fn serve<T, H>(
+    io: T,
+    read: Vec<u8>,
+    handler: H,
+    limits: &Limits,
+    drain: &Drain,
+    held: &Arc<Held>,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
 {
@@ -65,8 +72,8 @@ where
         () = drain.stopping() => return,
     };
     let ended = match opened {
-        Ok((stream, Speaks::Http1)) => http1(stream, handler, limits, drain).await,
-        Ok((stream, Speaks::Http2)) => http2(stream, handler, limits, drain).await,
+        Ok((stream, Speaks::Http1)) => http1(stream, handler, limits, drain, held).await,
+        Ok((stream, Speaks::Http2)) => http2(stream, handler, limits, drain, held).await,
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
         Err(error) => {
             debug!(%error, "connection ended before it asked for anything");
@@ -79,7 +86,13 @@ where
     }
 }
 
-async fn http1<T, H>(stream: Stream<T>, handler: H, limits: &Limits, drain: &Drain) -> hyper::Result<()>
+async fn http1<T, H>(
+    stream: Stream<T>,
+    handler: H,
+    limits: &Limits,
+    drain: &Drain,
+    held: &Arc<Held>,
+) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
@@ -89,11 +102,12 @@ where
     if limits.headers != HEADERS_DEFAULT {
         builder.max_headers(limits.headers);
     }
-    let service = service_fn(|request| answer(&handler, request));
+    let service = service_fn(|request| answer(&handler, request, held));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = drain.stopping() => connection.as_mut().graceful_shutdown(),
+        () = held.is_cut() => return Ok(()),
     }
     tokio::select! {
         ended = connection => ended,
@@ -101,7 +115,13 @@ where
     }
 }
 
-async fn http2<T, H>(stream: Stream<T>, handler: H, limits: &Limits, drain: &Drain) -> hyper::Result<()>
+async fn http2<T, H>(
+    stream: Stream<T>,
+    handler: H,
+    limits: &Limits,
+    drain: &Drain,
+    held: &Arc<Held>,
+) -> hyper::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handle,
@@ -117,15 +137,16 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(H2_SEND_BYTES);
     // Each stream is a task of its own.
-    let handler = Arc::new(handler);
+    let handler = Arc::new((handler, Arc::clone(held)));
     let service = service_fn(move |request| {
         let handler = Arc::clone(&handler);
-        async move { answer(&*handler, request).await }
+        async move { answer(&handler.0, request, &handler.1).await }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = drain.stopping() => connection.as_mut().graceful_shutdown(),
+        () = held.is_cut() => return Ok(()),
     }
     tokio::select! {
         ended = connection => ended,
@@ -136,6 +157,9 @@ where
 async fn answer<H: Handle>(
     handler: &H,
     request: Request<Incoming>,
+    held: &Arc<Held>,
 ) -> Result<http::Response<Body>, std::convert::Infallible> {
-    Ok(handler.handle(request.map(Body::new)).await)
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Arc::clone(held));
+    Ok(handler.handle(request).await)
 }

@@ -84,8 +84,10 @@ pub(crate) fn serve(
     runtime.spawn(async move {
         match TcpStream::from_std(socket) {
             Ok(socket) => {
-                let limits = Arc::new(Limits::new(&handed.app.config));
-                connection::serve(socket, read, service, &limits, &handed.app.drain).await;
+                let app = &handed.app;
+                let limits = Limits::new(&app.config);
+                let registered = app.connections.enter(socket.peer_addr().ok(), "public");
+                connection::serve(socket, read, service, &limits, &app.drain, registered.held()).await;
             }
             Err(error) => debug!(%error, "connection was gone before it was handed on"),
         }

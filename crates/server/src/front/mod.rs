@@ -14,6 +14,7 @@ pub mod descriptors;
 #[cfg(target_os = "linux")]
 pub(crate) mod door;
 pub(crate) mod framing;
+pub mod held;
 #[cfg(target_os = "linux")]
 pub(crate) mod reactors;
 pub mod service;

@@ -93,6 +93,8 @@ impl Reactors {
             // The listeners are open until each has its own.
             begun.recv().unwrap_or_else(|_| Err(io::Error::other("a reactor ended before it began")))?;
         }
+        // Set once: there is one start of a server.
+        _ = app.reactors.set(reactors.mailboxes.clone());
         Ok(reactors)
     }
 

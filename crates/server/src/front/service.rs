@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
+use http_body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tracing::{Level, debug, enabled, warn};
@@ -52,6 +53,7 @@ impl Service {
     pub async fn handle(&self, request: Request<Body>) -> Response {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
+        let is_whole = body.size_hint().exact().is_some();
         let method = parts.method.clone();
         // Before the gate takes the key out of it, and only if anybody reads it.
         let target = enabled!(Level::WARN).then(|| parts.uri.clone());
@@ -70,6 +72,9 @@ impl Service {
         };
         let class = RouteClass::of(&method, &response);
         self.app.counters.request(class, response.status());
+        if is_whole && class == RouteClass::Publish && response.status().is_success() {
+            self.app.counters.published(started.elapsed());
+        }
         if let Some(target) = target {
             log(&method, &target, class, response.status(), who.as_ref(), started.elapsed());
         }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::connection::{self, Limits};
+use super::held::Connections;
 use super::service::Handle;
 use crate::config::ServerConfig;
 use crate::drain::{Drain, Stage};
@@ -49,10 +50,13 @@ fn open_with(change: impl FnOnce(&mut ServerConfig)) -> Line {
     let (client, io) = tokio::io::duplex(1 << 20);
     let drain = Arc::new(Drain::default());
     let shared = Arc::clone(&drain);
-    let server =
-        tokio::spawn(
-            async move { connection::serve(io, Vec::new(), Echo, &Limits::new(&config), &shared).await },
-        );
+    let server = tokio::spawn(async move {
+        {
+            let registered = Arc::<Connections>::default().enter(None, "public");
+            let (limits, held) = (Limits::new(&config), registered.held());
+            connection::serve(io, Vec::new(), Echo, &limits, &shared, held).await;
+        }
+    });
     Line { client, server, drain }
 }
 

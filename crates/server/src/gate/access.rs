@@ -83,6 +83,15 @@ impl Access {
         self.decide(self.subscribe.covers(selector), "subscribe to", selector.as_str())
     }
 
+    /// Whether they may see who is connected and how the hub is configured, and end connections: for who may manage
+    /// every topic.
+    ///
+    /// # Errors
+    /// 401 without credentials, 403 with insufficient ones.
+    pub fn may_oversee(&self) -> Result<(), Problem> {
+        self.decide(self.manage.covers(&Selector::everything()), "manage", "**")
+    }
+
     fn decide(&self, allowed: bool, what: &str, topic: &str) -> Result<(), Problem> {
         match &self.who {
             _ if allowed => Ok(()),

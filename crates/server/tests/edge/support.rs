@@ -78,6 +78,11 @@ impl Running {
     }
 }
 
+/// A stream of the admin listener.
+pub(crate) async fn open_admin(server: &Running, head: &str) -> TcpStream {
+    open(server.admin, head, "").await
+}
+
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,

@@ -4,10 +4,11 @@ use tidings_hub::keys::KeyWindow;
 use tidings_hub::ports::Durability;
 use tidings_hub::{Limits, Selectors};
 use tidings_log::LogConfig;
+use tidings_server::config::ShownSetting;
 use tidings_server::gate::AnonymousConfig;
 use tidings_server::{Descriptors, GateConfig, ServerConfig, TlsConfig, connections_available};
 
-use crate::settings::{Configuration, Settings};
+use crate::settings::{Configuration, ROWS, Settings};
 
 /// Room for the other fields of the largest event in a batch of the log.
 const FIELDS_BYTES: usize = 64 << 10;
@@ -103,8 +104,40 @@ pub(super) fn server(configuration: &Configuration) -> ServerConfig {
         connections_max: settings.connections_max.value,
         body_bytes_max: settings.body_bytes_max.value.as_usize(),
         key_window: key_window(settings),
+        shown: shown(configuration),
         ..ServerConfig::default()
     }
+}
+
+/// What the console shows. Of keys only their names: what is in the file is a hash, and even that is nobody's business.
+fn shown(configuration: &Configuration) -> Vec<ShownSetting> {
+    let written = configuration.settings.written();
+    let mut shown: Vec<_> = ROWS
+        .iter()
+        .zip(written)
+        .map(|(row, (key, value, origin))| ShownSetting {
+            key: key.to_owned(),
+            section: row.section.to_owned(),
+            value,
+            origin,
+            help: row.help.to_owned(),
+        })
+        .collect();
+    let names: Vec<_> = configuration.keys.iter().map(|key| key.name.as_str()).collect();
+    shown.push(ShownSetting {
+        key: "keys".to_owned(),
+        section: "Access".to_owned(),
+        value: names.join(", "),
+        origin: configuration
+            .settings
+            .config
+            .value
+            .as_ref()
+            .filter(|_| !names.is_empty())
+            .map_or_else(|| "default".to_owned(), |path| path.display().to_string()),
+        help: "Names of the keys that the file gives.".to_owned(),
+    });
+    shown
 }
 
 fn tls(settings: &Settings) -> Option<TlsConfig> {
@@ -138,7 +171,7 @@ fn gate(configuration: &Configuration) -> GateConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{ROWS, load};
+    use crate::settings::load;
 
     fn configuration(flags: &[(&str, &str)]) -> Configuration {
         let row = |flag: &str| ROWS.iter().find(|row| row.flag() == flag).unwrap();

@@ -119,7 +119,7 @@ settings! {
         listen: Vec<SocketAddr> = "127.0.0.1:4000",
             "Where clients connect. Port 0 takes a free one. Any address but loopback needs a policy: keys, or one of the anonymous settings.";
         admin: Option<SocketAddr> = "127.0.0.1:4001",
-            "Where health, readiness and metrics are asked for, always plain HTTP; `none`: nowhere.";
+            "Where the console, health, readiness and metrics are, always plain HTTP; `none`: nowhere.";
         config: Option<PathBuf> = "",
             "A TOML file with settings and keys. Flags and environment variables win over it.";
     }

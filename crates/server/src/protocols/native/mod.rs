@@ -32,6 +32,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use serde::Serialize;
 
+pub(crate) use self::subscribe::selected;
+
 use self::ack::internal;
 use crate::app::App;
 use crate::gate::Access;

@@ -18,6 +18,7 @@ use super::params::{self, Query};
 use super::{TIDINGS_POSITION, header_value, path, topic};
 use crate::app::App;
 use crate::front::carry::Carry;
+use crate::front::held::Held;
 use crate::gate::Access;
 use crate::problem::{self, Problem};
 
@@ -126,6 +127,9 @@ impl Ask {
             (Form::Stream, None) => match app.hub.subscribe(self.subscribe) {
                 Ok(subscription) => {
                     let (resume, position) = (subscription.resume(), subscription.position());
+                    if let Some(held) = parts.extensions.get::<Arc<Held>>() {
+                        held.note_stream(&selected(subscription.filter()));
+                    }
                     Ok(stream(resume, position, Body::new(subscription)))
                 }
                 Err(SubscribeError::Ended { at }) => Ok(over(at)),
@@ -138,6 +142,18 @@ impl Ask {
             },
         }
     }
+}
+
+/// What a filter selects, in a line.
+pub(crate) fn selected(filter: &Filter) -> String {
+    /// Selectors that are named.
+    const NAMED_MAX: usize = 8;
+    let selectors = filter.selectors();
+    let mut text: Vec<&str> = selectors.iter().take(NAMED_MAX).map(Selector::as_str).collect();
+    if selectors.len() > NAMED_MAX {
+        text.push("…");
+    }
+    text.join(", ")
 }
 
 /// The header `Last-Event-ID` beats `?last_event_id=`, that beats `?from=`: the header is what a client really

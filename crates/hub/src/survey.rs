@@ -1,0 +1,105 @@
+//! What a hub shows to whoever watches over it: its topics, and who reads them. For a console, not for delivery.
+//!
+//! **Invariant:** nobody is kept waiting for the length of a list: the topics are a copy that shares with the original,
+//! and of readers only so many are looked at as were asked for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::filter::Filter;
+use crate::fold::{Fold, TopicState};
+use crate::hub::Hub;
+use crate::position::{Epochs, Position, Seq};
+
+/// All topics at one moment.
+#[derive(Clone)]
+pub struct TopicsNow {
+    fold: Fold,
+    epochs: Arc<Epochs>,
+    head: Seq,
+}
+
+impl fmt::Debug for TopicsNow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} topics at {:?}", self.fold.len(), self.head)
+    }
+}
+
+impl TopicsNow {
+    /// The topics that are there, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, TopicState)> {
+        self.fold.iter().filter(|(_, state)| state.exists())
+    }
+
+    /// The names of all of them, and of some that were deleted a moment ago: cheaper than their states.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fold.names()
+    }
+
+    /// The state of one topic, if it is there.
+    pub fn get(&self, name: &str) -> Option<TopicState> {
+        self.fold.get(name).filter(TopicState::exists)
+    }
+
+    /// A place as it is told.
+    pub fn position(&self, seq: Seq) -> Position {
+        self.epochs.position(seq)
+    }
+
+    /// The last visible place.
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// How many there are, those that were deleted a moment ago among them.
+    pub fn len(&self) -> usize {
+        self.fold.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.fold.is_empty()
+    }
+}
+
+/// Subscribers that read the same.
+#[derive(Clone, Debug)]
+pub struct ReaderGroup {
+    /// What they read.
+    pub filter: Arc<Filter>,
+    /// How many they are.
+    pub members: usize,
+    /// How many places the slowest of them is behind.
+    pub lag_max: u64,
+}
+
+impl Hub {
+    /// The topics of this moment. Publishing waits for the copy only, which takes microseconds.
+    pub fn topics(&self) -> TopicsNow {
+        let visible = self.inner.visible.read();
+        let (fold, epochs) = (visible.fold.clone(), Arc::clone(&visible.epochs));
+        TopicsNow { fold, epochs, head: visible.hot.head() }
+    }
+
+    /// Bytes that the history takes where it is kept; `None` if the store does not know.
+    pub fn log_bytes(&self) -> Option<u64> {
+        self.inner.log.bytes()
+    }
+
+    /// How many subscribers of this hub's own select a topic: those that others carry are not among them.
+    pub fn readers_of(&self, topic: &str) -> usize {
+        self.inner.shards.iter().map(|shard| shard.lock().readers_of(topic)).sum()
+    }
+
+    /// What this hub's own subscribers read: about `count_max` groups at most.
+    pub fn reader_groups(&self, count_max: usize) -> Vec<ReaderGroup> {
+        let mut all = Vec::new();
+        for shard in &self.inner.shards {
+            let left = count_max.saturating_sub(all.len());
+            let groups = shard.lock().groups(left);
+            let group = |(filter, members, lag_max)| ReaderGroup { filter, members, lag_max };
+            all.extend(groups.into_iter().map(group));
+        }
+        all
+    }
+}
