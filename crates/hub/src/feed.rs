@@ -109,6 +109,10 @@ pub(crate) struct Feed {
     page: Arc<Mutex<Option<HeldPage>>>,
     reading: Option<Reading>,
     ticket: Option<u64>,
+    /// When the last event that went on came.
+    had_ms: u64,
+    /// It had everything once.
+    caught_up: bool,
     /// The frame of the last cold event that did not go out whole.
     scratch: Vec<u8>,
     scratch_seq: Seq,
@@ -153,6 +157,8 @@ impl Feed {
             page,
             reading: None,
             ticket: None,
+            had_ms: 0,
+            caught_up: false,
             scratch: Vec::new(),
             scratch_seq: Seq::ZERO,
         }
@@ -187,6 +193,16 @@ impl Feed {
         self.scratch.capacity()
     }
 
+    /// It goes on where somebody was who had everything: what it lacks, it lacks because it was slow.
+    pub(crate) fn has_been_live(&mut self) {
+        self.caught_up = true;
+    }
+
+    /// Whether it was found too far behind.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.hub.shards[self.shard].lock().is_slow(self.key)
+    }
+
     /// Bytes went out.
     pub(crate) fn wrote(&self) {
         self.hub.shards[self.shard].lock().wrote(self.key);
@@ -200,6 +216,7 @@ impl Feed {
     ) -> Poll<Result<Step, FeedError>> {
         let look = {
             let mut shard = self.hub.shards[self.shard].lock();
+            shard.note(self.key, self.had_ms, self.caught_up);
             shard.look(self.key, cx.waker(), self.through, PLACES_MAX)
         };
         // An orderly end is no excuse for half a frame.
@@ -272,6 +289,7 @@ impl Feed {
         if visible.fold.ended(self.filter.selectors()).is_some_and(|at| at <= self.through) {
             return Poll::Ready(Ok(Step::Ended));
         }
+        self.caught_up = true;
         Poll::Ready(Ok(Step::Idle { heartbeat: look.heartbeat }))
     }
 
@@ -328,6 +346,7 @@ impl Feed {
                 if visit.event(&view) == Taken::NotYet {
                     return Ok(());
                 }
+                self.had_ms = entry.time_ms;
             }
             self.through = *place;
         }
@@ -540,6 +559,9 @@ impl Feed {
             binary: event.binary,
             frame: &self.scratch,
         });
+        if taken == Taken::Whole {
+            self.had_ms = record.time_ms;
+        }
         if taken == Taken::Whole && self.scratch.capacity() > SCRATCH_BYTES_MAX {
             self.scratch = Vec::new();
         }

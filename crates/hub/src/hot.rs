@@ -32,6 +32,8 @@ pub struct HotLog {
     /// Frames in other dialects, made on first need.
     labelled_bytes: AtomicUsize,
     events: usize,
+    /// Bytes of frames since the hub was opened.
+    written: u64,
     budget_bytes: usize,
     /// The frame that is being made.
     scratch: Vec<u8>,
@@ -40,6 +42,8 @@ pub struct HotLog {
 #[derive(Debug, Default)]
 struct Block {
     frames: Vec<u8>,
+    /// Bytes of frames before these, since the hub was opened.
+    start: u64,
     entries: Vec<Entry>,
     /// What its entries take beside their own size and the frames.
     extra_bytes: usize,
@@ -111,6 +115,7 @@ impl HotLog {
             bytes: 0,
             labelled_bytes: AtomicUsize::new(0),
             events: 0,
+            written: 0,
             budget_bytes,
             scratch: Vec::new(),
         }
@@ -141,7 +146,7 @@ impl HotLog {
         self.head = record.seq;
         let Some(event) = record.event() else { return };
         if self.blocks.back().is_none_or(|block| block.frames.len() >= BLOCK_BYTES) {
-            self.blocks.push_back(Block::default());
+            self.blocks.push_back(Block { start: self.written, ..Block::default() });
             self.bytes += size_of::<Block>();
         }
         let Some(block) = self.blocks.back_mut() else { return };
@@ -150,6 +155,7 @@ impl HotLog {
         frame::encode(Dialect::Native, epochs.position(record.seq), &record.topics, event, &mut self.scratch);
         chunk::write(&self.scratch, &mut block.frames);
         self.scratch.shrink_to(SCRATCH_BYTES_MAX);
+        self.written += u64::try_from(block.frames.len() - at).unwrap_or(0);
         let newest = &mut self.newest;
         let mut extra = 0;
         let mut replace = |topic: &TopicName| {
@@ -212,6 +218,15 @@ impl HotLog {
         let entry = block.entries.get(block.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?)?;
         let wire = block.frames.get(entry.at..entry.at + entry.bytes)?;
         Some(Hit { entry, wire, labelled_bytes: &self.labelled_bytes })
+    }
+
+    /// How much came after a place: bytes of frames from the next event on, and when that came. `None`: nothing.
+    pub fn behind(&self, through: Seq) -> Option<(u64, u64)> {
+        let at =
+            self.blocks.partition_point(|block| block.entries.last().is_some_and(|last| last.seq <= through));
+        let block = self.blocks.get(at)?;
+        let entry = block.entries.get(block.entries.partition_point(|entry| entry.seq <= through))?;
+        Some((self.written - block.start - u64::try_from(entry.at).unwrap_or(0), entry.time_ms))
     }
 
     /// All events after a place, ascending.
@@ -284,6 +299,14 @@ mod tests {
         assert!(hot.bytes() <= (2 << 20) + BLOCK_BYTES && hot.base() > Seq(10));
         let all: Vec<_> = hot.after(hot.base()).map(|e| e.seq.0).collect();
         assert_eq!(all.len(), hot.events());
+        let bytes = |from: usize| -> usize {
+            all[from..].iter().map(|seq| hot.get(Seq(*seq)).unwrap().wire(Dialect::Native).len()).sum()
+        };
+        for at in [0, 1, 700, all.len() - 1] {
+            let behind = hot.behind(Seq(all[at] - 1)).map(|(bytes, _)| usize::try_from(bytes).unwrap());
+            assert_eq!(behind, Some(bytes(at)), "{at}");
+        }
+        assert_eq!(hot.behind(hot.head()), None);
         assert_eq!(all, (hot.base().0 + 2..=hot.head().0).step_by(2).collect::<Vec<_>>());
         assert!(
             all.iter().all(|seq| hot

@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     next_shard: AtomicUsize,
     draining: AtomicBool,
     full_tick_ms: AtomicU64,
+    /// How far the slowest in the shards is behind, as of the last tick.
+    lag_ms: AtomicU64,
 }
 
 /// What a subscriber asks for.
@@ -238,6 +240,7 @@ impl Hub {
             next_shard: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             full_tick_ms: AtomicU64::new(0),
+            lag_ms: AtomicU64::new(0),
         });
         // Nothing is committed before this: the log takes submissions only through a hub.
         let _ = hub.set(Arc::downgrade(&inner));
@@ -349,6 +352,7 @@ impl Hub {
         let in_shards = self.inner.shards.iter().map(|shard| shard.lock().lag_max()).max().unwrap_or(0);
         let carried = self.inner.watches.read().iter().map(|watch| watch.lag_max()).max().unwrap_or(0);
         let lag_max = in_shards.max(carried);
+        let carried_ms = self.inner.watches.read().iter().map(|watch| watch.lag_ms_max()).max().unwrap_or(0);
         let gauges = {
             let visible = self.inner.visible.read();
             Stats {
@@ -357,6 +361,7 @@ impl Hub {
                 hot_bytes: visible.hot.bytes(),
                 hot_events: visible.hot.events(),
                 lag_max,
+                lag_ms_max: carried_ms.max(self.inner.lag_ms.load(Ordering::Relaxed)),
                 ..Stats::default()
             }
         };
@@ -392,6 +397,36 @@ impl Hub {
             shard.lock().handle_tick(now_ms, base, &mut wake);
             wake.drain(..).for_each(std::task::Waker::wake);
         }
+        self.look_at_lag();
+    }
+
+    /// Measures who is behind, and ends who is too far.
+    fn look_at_lag(&self) {
+        let inner = &self.inner;
+        let wall_ms = inner.clock.wall_ms();
+        let (mut lag_ms, mut wake) = (0, Vec::new());
+        for shard in &inner.shards {
+            // The one lock after the other, never both.
+            let mut slow = shard.lock().lagging();
+            if slow.is_empty() {
+                continue;
+            }
+            {
+                let visible = inner.visible.read();
+                slow.retain(|(_, through, had_ms)| {
+                    let (bytes, ms) = visible.behind(*through, *had_ms, wall_ms);
+                    lag_ms = lag_ms.max(ms);
+                    inner.limits.are_passed_by(bytes, ms)
+                });
+            }
+            let mut shard = shard.lock();
+            let ended =
+                slow.iter().filter(|(key, through, _)| shard.end_slow(*key, *through, &mut wake)).count();
+            drop(shard);
+            inner.counters.slow_ended.add(ended.try_into().unwrap_or(u64::MAX));
+            wake.drain(..).for_each(std::task::Waker::wake);
+        }
+        inner.lag_ms.store(lag_ms, Ordering::Relaxed);
     }
 
     /// Takes no more subscribers and ends the open streams within `over_ms`, spread, each with a reconnection

@@ -33,6 +33,8 @@ pub trait Watch: Send + Sync {
     fn drain(&self, over_ms: u64);
     /// How many places the slowest carried subscriber is behind.
     fn lag_max(&self) -> u64;
+    /// How long ago the oldest event came that one of them lacks, in milliseconds.
+    fn lag_ms_max(&self) -> u64;
 }
 
 /// What live subscribers can have in common: whoever has the same, gets the same bytes.
@@ -162,6 +164,13 @@ impl View<'_> {
         !wanted && between.next().is_none()
     }
 
+    /// How far somebody is behind who lacks the next event after a place, in milliseconds, and whether that is too far.
+    /// `had_ms` is when it was known to lack nothing, if what it lacks is not in memory any more.
+    pub fn behind(&self, through: Seq, had_ms: u64, now_ms: u64) -> (u64, bool) {
+        let (bytes, ms) = self.0.behind(through, had_ms, now_ms);
+        (ms, self.1.limits.are_passed_by(bytes, ms))
+    }
+
     /// Whether surely nothing came for these subscribers after a place, in memory or not.
     pub fn is_quiet(&self, spec: &Spec, after: Seq) -> bool {
         self.0.is_quiet_after(&spec.filter, &self.1.ephemeral, after)
@@ -268,6 +277,11 @@ impl Hub {
         }
         self.inner.subscribers.fetch_add(1, Ordering::Relaxed);
         Some(Live { spec, through: through.max(seen) })
+    }
+
+    /// Counts one that was live and was ended because it was too far behind.
+    pub fn ended_slow(&self) {
+        self.inner.counters.slow_ended.add(1);
     }
 
     /// Counts what went out.

@@ -60,6 +60,12 @@ struct Subscriber {
     written_ms: u64,
     looked_ms: u64,
     heartbeat: bool,
+    /// When the last event that it had came, on the wall.
+    had_ms: u64,
+    /// It had everything once: what it lacks since, it lacks because it is slow.
+    caught_up: bool,
+    /// It was too far behind.
+    slow: bool,
     end: End,
     page: Arc<Mutex<Option<HeldPage>>>,
 }
@@ -150,6 +156,9 @@ impl Shard {
             written_ms: self.now_ms,
             looked_ms: self.now_ms,
             heartbeat: false,
+            had_ms: 0,
+            caught_up: false,
+            slow: false,
             // Who slipped in as the drain began is ended with the next tick.
             end: if self.draining { End::At { ms: self.now_ms } } else { End::Open },
             page,
@@ -276,6 +285,36 @@ impl Shard {
         look
     }
 
+    /// What a subscriber knows of its own way.
+    pub fn note(&mut self, key: SubscriberKey, had_ms: u64, caught_up: bool) {
+        if let Some(subscriber) = self.subscribers.get_mut(key) {
+            (subscriber.had_ms, subscriber.caught_up) = (had_ms, caught_up);
+        }
+    }
+
+    /// Who had everything once and lacks something now: where it stands, and when its last event came.
+    pub fn lagging(&self) -> Vec<(SubscriberKey, Seq, u64)> {
+        let lags =
+            |one: &Subscriber| one.caught_up && one.end != End::Now && lacks(&self.filters[one.filter], one);
+        let lagging = self.subscribers.iter().filter(|(_, one)| lags(one));
+        lagging.map(|(key, one)| (key, one.through, one.had_ms)).collect()
+    }
+
+    /// A subscriber that stood at a place is too far behind: it ends. Whether it was still there.
+    pub fn end_slow(&mut self, key: SubscriberKey, through: Seq, wake: &mut Vec<Waker>) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(key).filter(|one| one.through == through) else {
+            return false;
+        };
+        (subscriber.end, subscriber.slow) = (End::Now, true);
+        wake.extend(subscriber.waker.take());
+        true
+    }
+
+    /// Whether a subscriber was too far behind.
+    pub fn is_slow(&self, key: SubscriberKey) -> bool {
+        self.subscribers.get(key).is_some_and(|subscriber| subscriber.slow)
+    }
+
     /// Lengthens a filter's thread back to `from`: `places` are all that it wants in `(from, short_of]`, ascending.
     pub fn fill(&mut self, key: SubscriberKey, from: Seq, short_of: Seq, places: &[Seq]) {
         let Some(subscriber) = self.subscribers.get(key) else { return };
@@ -349,9 +388,7 @@ impl Shard {
     }
 
     fn behind(&self, entry: &FilterEntry, subscriber: &Subscriber) -> u64 {
-        // One with nothing to read is not behind, however old its cursor: nothing it wants came since.
-        let lacks = subscriber.through < entry.from || entry.thread.back() > Some(&subscriber.through);
-        if lacks { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
+        if lacks(entry, subscriber) { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
     }
 
     fn intern(&mut self, filter: Filter) -> FilterKey {
@@ -368,6 +405,11 @@ impl Shard {
         self.by_filter.insert(filter, key);
         key
     }
+}
+
+/// One with nothing to read is not behind, however old its cursor: nothing it wants came since.
+fn lacks(entry: &FilterEntry, subscriber: &Subscriber) -> bool {
+    subscriber.through < entry.from || entry.thread.back() > Some(&subscriber.through)
 }
 
 /// A number for a key that has nothing to do with its neighbours' (SplitMix64's last step).

@@ -27,6 +27,10 @@ pub struct Stats {
     pub cold_reads: u64,
     /// How many places the slowest subscriber with something to read is behind the head.
     pub lag_max: u64,
+    /// How long ago the oldest event came that a subscriber lacks which had everything before, in milliseconds.
+    pub lag_ms_max: u64,
+    /// Subscribers that were ended because they were too far behind.
+    pub slow_ended: u64,
 }
 
 #[derive(Default)]
@@ -37,6 +41,7 @@ pub(crate) struct Counters {
     bytes_out: Counter,
     gaps: Counter,
     pub(crate) cold_reads: Counter,
+    pub(crate) slow_ended: Counter,
 }
 
 #[derive(Default)]
@@ -62,6 +67,7 @@ impl Counters {
             bytes_out: self.bytes_out.get(),
             gaps: self.gaps.get(),
             cold_reads: self.cold_reads.get(),
+            slow_ended: self.slow_ended.get(),
             ..gauges
         }
     }

@@ -95,12 +95,13 @@ impl Subscription {
     /// One that goes on where somebody else stopped: it has no beginning to tell. `partial` is the frame of which a
     /// part went out, and how much of it.
     pub(crate) fn going_on(
-        feed: Feed,
+        mut feed: Feed,
         begin: Position,
         cursor_block: CursorBlock,
         partial: Option<(Seq, usize)>,
     ) -> Self {
         let chunk_bytes = feed.hub().limits.chunk_bytes.max(1);
+        feed.has_been_live();
         let (resume, own, state) = (Resume::Exact, Vec::new(), State::Open);
         Self { feed, resume, begin, cursor_block, own, partial, chunk_bytes, state }
     }
@@ -119,6 +120,12 @@ impl Subscription {
     #[cfg(test)]
     pub(crate) fn scratch_bytes(&self) -> usize {
         self.feed.scratch_bytes()
+    }
+
+    /// Whether it was found further behind than [`Limits`](crate::Limits) allow: it ends when it is polled, and whoever
+    /// cannot poll it, because its client takes nothing, cuts the connection.
+    pub fn is_slow(&self) -> bool {
+        self.feed.is_slow()
     }
 
     /// How the beginning was found.

@@ -76,6 +76,17 @@ impl Visible {
         filter.selectors().exact().is_some_and(|mut names| names.all(is_quiet))
     }
 
+    /// How far somebody is behind who lacks the next event after a place, in bytes of the log and in milliseconds. One
+    /// that lacks what is not in memory is further behind than can be told; `had_ms` is when its last one came.
+    pub(crate) fn behind(&self, through: Seq, had_ms: u64, now_ms: u64) -> (u64, u64) {
+        let (bytes, came_ms) = self.hot.behind(through).unwrap_or((0, now_ms));
+        if through >= self.hot.base() {
+            return (bytes, now_ms.saturating_sub(came_ms));
+        }
+        let since_ms = if had_ms > 0 { had_ms.min(came_ms) } else { came_ms };
+        (u64::MAX, now_ms.saturating_sub(since_ms))
+    }
+
     /// The first loss by damage that ends past a place.
     pub(crate) fn lost_past(&self, through: Seq) -> Option<SeqRange> {
         let at = self.lost.partition_point(|range| range.last <= through);

@@ -46,6 +46,8 @@ pub(crate) struct Conn {
     pub(crate) fresh: bool,
     /// It lags: its socket was full, and it waits until it can write.
     pub(crate) lags: bool,
+    /// When the oldest event that it lacks came, if it lags: seconds, modulo their range.
+    pub(crate) behind_s: u16,
     /// Reads of bytes that nobody asked for, during a stream.
     pub(crate) noise: u8,
     pub(crate) state: State,

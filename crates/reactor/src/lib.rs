@@ -29,6 +29,7 @@ pub mod ask;
 pub mod conn;
 pub mod door;
 pub mod groups;
+mod lag;
 pub mod mailbox;
 mod pass;
 pub mod reactor;

@@ -40,6 +40,7 @@ pub struct Mailbox {
     pub(crate) lag_max: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) lagging: AtomicU64,
+    pub(crate) lag_ms_max: AtomicU64,
 }
 
 /// How a reactor sleeps: not,
@@ -87,6 +88,7 @@ impl Mailbox {
             lag_max: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             lagging: AtomicU64::new(0),
+            lag_ms_max: AtomicU64::new(0),
         })
     }
 
@@ -223,6 +225,10 @@ impl Watch for Mailbox {
 
     fn lag_max(&self) -> u64 {
         self.lag_max.load(SeqCst)
+    }
+
+    fn lag_ms_max(&self) -> u64 {
+        self.lag_ms_max.load(SeqCst)
     }
 }
 

@@ -7,6 +7,7 @@ use tidings_hub::{Hub, Seq};
 use crate::conn::{Key, State};
 use crate::door::Door;
 use crate::groups::GroupKey;
+use crate::lag::seconds;
 use crate::reactor::{Reactor, WRITES_MAX};
 use crate::serve::{End, Sent, send};
 use crate::window::{Built, Wrote};
@@ -143,6 +144,7 @@ impl<D: Door> Reactor<D> {
             return;
         }
         cursor.through = cursor.through.max(through);
+        conn.behind_s = seconds(self.hub.now_ms());
         self.lagging += 1;
         if let Some(group) = self.groups.get_mut(cursor.group) {
             group.lagging += 1;
@@ -302,6 +304,7 @@ impl<D: Door> Reactor<D> {
                     };
                     round.frames -= left as u64;
                     conn.lags = true;
+                    conn.behind_s = seconds(self.hub.now_ms());
                     self.lagging += 1;
                     if let Some(group) = self.groups.get_mut(cursor.group) {
                         group.lagging += 1;

@@ -99,6 +99,8 @@ pub struct Reactor<D: Door> {
     pub(crate) drained: bool,
     pub(crate) stage: Stage,
     lag_due: u32,
+    /// When it may be told again who is slow.
+    pub(crate) slow_due: u32,
     /// How many lag, over all groups.
     pub(crate) lagging: usize,
 }
@@ -176,6 +178,7 @@ impl<D: Door> Reactor<D> {
             drained: false,
             stage: Stage::Serving,
             lag_due: 0,
+            slow_due: 0,
             lagging: 0,
         };
         reactor.listen()?;
@@ -206,6 +209,7 @@ impl<D: Door> Reactor<D> {
             if self.lagging == 0 {
                 // At once: nothing may wake this thread for long.
                 self.mailbox.lag_max.store(0, Ordering::Relaxed);
+                self.mailbox.lag_ms_max.store(0, Ordering::Relaxed);
             }
             if self.stage >= Stage::Stopping && (self.conns.is_empty() || self.stage == Stage::Ended) {
                 return;
@@ -242,7 +246,8 @@ impl<D: Door> Reactor<D> {
             Accepting::At(tick) => Some(tick.saturating_sub(self.now)),
             _ => None,
         };
-        let lag = (self.lagging > 0).then_some(LAG_EVERY_TICKS);
+        let looks = self.lagging > 0 || self.hub.limits().has_lag_max() && !self.conns.is_empty();
+        let lag = looks.then_some(LAG_EVERY_TICKS);
         let ticks = [timer, accept, lag].into_iter().flatten().min()?;
         Some(Duration::from_millis(u64::from(ticks.max(1)) * TICK_MS))
     }
@@ -325,17 +330,8 @@ impl<D: Door> Reactor<D> {
         }
         if self.lag_due <= self.now {
             self.lag_due = self.now + LAG_EVERY_TICKS;
-            let lag_max = if self.lagging == 0 { 0 } else { self.look_at_lag() };
-            self.mailbox.lag_max.store(lag_max, Ordering::Relaxed);
+            self.look_at_lag();
         }
-    }
-
-    fn look_at_lag(&self) -> u64 {
-        let behind = |conn: &Conn| match &conn.state {
-            State::Live(cursor) if conn.lags => self.seen.0.saturating_sub(cursor.through.0),
-            _ => 0,
-        };
-        self.conns.iter().map(|(_, conn)| behind(conn)).max().unwrap_or(0)
     }
 
     /// Sees to it that a connection is looked at when it is due.
@@ -469,6 +465,7 @@ impl<D: Door> Reactor<D> {
             eof: false,
             fresh: true,
             lags: false,
+            behind_s: 0,
             noise: 0,
             state: State::Reading(Vec::new()),
         });

@@ -296,7 +296,7 @@ impl<D: Door> Reactor<D> {
     }
 
     /// Writes what a subscription yields, until it waits or the socket is full.
-    fn feed(&mut self, key: Key) {
+    pub(crate) fn feed(&mut self, key: Key) {
         for _ in 0..FEEDS_MAX {
             let Some(conn) = self.conns.get_mut(key as usize) else { return };
             let State::Fed(fed) = &mut conn.state else { return };

@@ -300,6 +300,67 @@ fn a_defect_in_a_read_costs_the_one_who_is_fed() {
     eventually("it is counted no more", || world.hub.subscribers() == 1);
 }
 
+#[test]
+fn who_is_too_far_behind_is_ended_and_comes_back_for_the_rest() {
+    for limits in [
+        Limits { lag_ms_max: 1_500, ..Limits::default() },
+        Limits { lag_bytes_max: 4 << 20, ..Limits::default() },
+    ] {
+        let world = World::new(limits);
+        let (mut stalled, mut awake) = (world.reader("S a"), world.reader("S a"));
+        let big = "x".repeat(200_000);
+        for n in 0..30 {
+            world.publish("a", &format!("{n} {big}"));
+            assert_eq!(awake.data(1).len(), 1);
+        }
+        eventually("it is ended", || world.hub.stats().slow_ended == 1 && world.hub.subscribers() == 1);
+        let mut id = String::new();
+        let mut seen = 0;
+        let mut count = |items: Vec<Item>, whole: bool| {
+            for item in items {
+                let Item::Block(block) = item else { continue };
+                if let Some(line) = block.lines().next().and_then(|line| line.strip_prefix("id: ")) {
+                    line.clone_into(&mut id);
+                }
+                let Some((_, data)) = block.split_once("\ndata: ") else { continue };
+                assert!(data.starts_with(&format!("{seen} ")) && (whole || data.len() > 200_000));
+                seen += 1;
+            }
+            (id.clone(), seen)
+        };
+        let (at, _) = count(stalled.blocks(|_| false), false);
+        let mut back = world.reader(&format!("S a {at}"));
+        world.publish("a", "30 end");
+        assert_eq!(count(back.blocks(|block| block.ends_with(" end\n\n")), true).1, 31);
+    }
+}
+
+#[test]
+fn a_body_that_nobody_takes_ends_and_a_replay_may_take_its_time() {
+    let world = World::new(Limits { lag_ms_max: 1_000, ..Limits::default() });
+    world.publish("a", "1");
+    let ask = || Subscribe::new(Filter::topics(Selectors::new(vec![Selector::parse("a").unwrap()])));
+    let mut slow = world.hub.subscribe(ask()).unwrap();
+    let mut replay = world.hub.subscribe(ask().from(tidings_hub::From::Start)).unwrap();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    while slow.poll_chunk(&mut cx).is_ready() {}
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert!(!slow.is_slow(), "it lacks nothing");
+    world.publish("a", "2");
+    eventually("it is too slow", || slow.is_slow());
+    assert!(world.hub.stats().lag_ms_max >= 1_000);
+    let mut text = Vec::new();
+    while let std::task::Poll::Ready(Some(chunk)) = slow.poll_chunk(&mut cx) {
+        text.extend_from_slice(&chunk.unwrap());
+    }
+    assert!(text.starts_with(b"retry: ") && text.len() < 20, "{:?}", String::from_utf8_lossy(&text));
+    assert!(matches!(slow.poll_chunk(&mut cx), std::task::Poll::Ready(None)));
+    assert!(!replay.is_slow());
+    let std::task::Poll::Ready(Some(Ok(chunk))) = replay.poll_chunk(&mut cx) else { panic!("nothing came") };
+    assert!(String::from_utf8_lossy(&chunk).contains("data: 2"));
+    assert_eq!(world.hub.stats().slow_ended, 1);
+}
+
 /// More at once than the hot log holds.
 fn overrun(world: &World, name: &str) {
     let big = "x".repeat(16_000);

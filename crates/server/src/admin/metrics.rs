@@ -98,6 +98,14 @@ pub static METRICS: &[Metric] = &[
         f.hub.cold_reads
     }),
     gauge("tidings_lag_max", "Positions between the slowest live stream and the head.", |f| f.hub.lag_max),
+    gauge(
+        "tidings_lag_ms_max",
+        "Milliseconds since the oldest event came that a stream lacks which had everything before.",
+        |f| f.hub.lag_ms_max,
+    ),
+    counter("tidings_slow_ended_total", "Streams ended because they were too far behind.", |f| {
+        f.hub.slow_ended
+    }),
     gauge("tidings_store_ready", "1 if the store takes publishes, else 0.", |f| u64::from(f.store_ready)),
     gauge("tidings_draining", "1 if a shutdown has begun, else 0.", |f| u64::from(f.draining)),
     Metric {

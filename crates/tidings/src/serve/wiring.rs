@@ -25,6 +25,8 @@ pub(super) fn limits(settings: &Settings) -> Limits {
         subscribers_max: subscribers_max(settings),
         heartbeat_ms: settings.heartbeat.value.0,
         retry_ms: settings.retry.value.0,
+        lag_bytes_max: settings.lag_bytes_max.value.as_usize(),
+        lag_ms_max: settings.lag_max.value.0,
         ..Limits::default()
     }
 }

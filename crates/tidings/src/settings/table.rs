@@ -172,6 +172,10 @@ settings! {
             "Silence after which a stream is sent a few bytes, so that nobody on the way takes it for dead; `0`: never.";
         retry: Millis = "2s" in 0 to DAY,
             "How long a client waits before it reconnects, as told to every stream.";
+        lag_bytes_max: Bytes = "0" in 0 to TIB,
+            "A stream that is behind by more bytes of the log, over all topics, is ended and comes back; `0`: never. One that fell out of the memory of `hot_log_bytes` is behind by more than any number.";
+        lag_max: Millis = "0" in 0 to DAY,
+            "A stream that lacks an event for longer is ended and comes back; `0`: never. History that a stream asked for does not count.";
         overload: Overload = "eventsource",
             "What a full hub answers to an EventSource, which gives up for good when it meets a 5xx. `eventsource`: 200 and come back later; `503`: the status.";
         reactors: Threads = "cores" in 0 to 1024,

@@ -39,6 +39,8 @@ fn every_default_can_be_read_and_is_the_libraries_own() {
     assert_eq!(settings.subscribers_max.value, limits.subscribers_max);
     assert_eq!(settings.heartbeat.value.0, limits.heartbeat_ms);
     assert_eq!(settings.retry.value.0, limits.retry_ms);
+    assert_eq!(settings.lag_bytes_max.value.as_usize(), limits.lag_bytes_max);
+    assert_eq!(settings.lag_max.value.0, limits.lag_ms_max);
 
     let server = tidings_server::ServerConfig::default();
     assert_eq!(settings.listen.value, server.listen);
