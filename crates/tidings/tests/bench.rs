@@ -30,7 +30,7 @@ fn measure(url: &str, more: &[&str]) -> Value {
 fn every_event_is_counted_once_and_the_server_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let hub = HubProcess::start(dir.path(), &["--durability", "os"]);
-    let url = hub.url("/topics/bench-{n}");
+    let url = hub.url("/topics/bench-{}");
     let one = measure(
         &url,
         &[
@@ -100,7 +100,7 @@ fn with_a_file_table_each_reactors_hold_more_streams_than_the_limit_of_descripto
         HubProcess::start(dir.path(), &[&[DESCRIPTORS_MAX, "256", "--reactors", "3"], more].concat())
     };
     let hub = limited(&["--reactor-descriptors", "own"]);
-    let url = hub.url("/topics/bench-{n}");
+    let url = hub.url("/topics/bench-{}");
     let more =
         ["--subscribers", "300", "--topics", "3", "--rate", "50", "--duration", "0.5", "--warm-up", "0"];
     let result = measure(&url, &more);

@@ -132,7 +132,7 @@ fn measure(
     }
     let json = bench.dir.join("result.json");
     let mut load = pinned(LOAD_CORE, &bench.tidings());
-    let topic = if case.topics == 1 { "" } else { "-{n}" };
+    let topic = if case.topics == 1 { "" } else { "-{}" };
     let (read, write) = (format!("{}{topic}", server.read), format!("{}{topic}", server.path));
     load.arg("bench").arg(format!("http://{}{read}", server.address));
     load.args(["--publish-url", &format!("http://{}{write}", server.address)]);

@@ -55,12 +55,12 @@ pub(crate) fn command() -> Command {
         .about("Measure an SSE server: deliveries, latency, losses, memory and CPU with many streams (Linux)")
         .long_about(
             "Measure an SSE server: opens streams, publishes, and tells what arrived, when, and what it cost.\n\n\
-             URL is where streams are read; '{n}' in it is a topic's number. By default events are published by POST to \
+             URL is where streams are read; '{}' in it is a topic's number. By default events are published by POST to \
              the same URL, as Tidings takes them. Latency is measured from the moment at which an event was to be \
              published, so a server that falls behind cannot hide it. CPU and memory are told of a server on the same \
              machine.",
         )
-        .arg(Arg::new("url").value_name("URL").required(true).help("Where to read, as in http://127.0.0.1:4000/topics/bench-{n}"))
+        .arg(Arg::new("url").value_name("URL").required(true).help("Where to read, as in http://127.0.0.1:4000/topics/bench-{}"))
         .arg(option("subscribers", "COUNT", "1000", "Streams to open"))
         .arg(option("topics", "COUNT", "1", "Topics; streams and events are spread over them evenly"))
         .arg(option("rate", "PER_SECOND", "10", "Events to publish each second, over all topics"))
@@ -83,7 +83,7 @@ pub(crate) fn command() -> Command {
         .arg(option("settle", "SECONDS", "1", "How long to wait between the last stream's opening and the first event"))
         .arg(option("data", "BYTES", "100", "Data of an event"))
         .arg(option("batch", "COUNT", "1", "Events in one request, as an event stream (Tidings takes that)"))
-        .arg(option("publish-url", "URL", "", "Where to publish, if elsewhere; '{n}' as in URL"))
+        .arg(option("publish-url", "URL", "", "Where to publish, if elsewhere; '{}' as in URL"))
         .arg(option("workers", "COUNT", "", "Processes for the streams; by default one for each 15,000"))
         .arg(
             Arg::new("header")
@@ -180,7 +180,7 @@ impl Plan {
 /// A URL with a topic's number in it.
 pub(super) fn with_topic(url: &Url, topic: u64) -> String {
     let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    path.replace("%7Bn%7D", &topic.to_string()).replace("{n}", &topic.to_string())
+    path.replace("%7B%7D", &topic.to_string()).replace("{}", &topic.to_string())
 }
 
 /// What a request says of the host.
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn events_and_streams_are_spread_evenly() {
-        let plan = plan(&["127.0.0.1:1/t-{n}?a=b", "--subscribers", "10", "--topics", "3"]).unwrap();
+        let plan = plan(&["127.0.0.1:1/t-{}?a=b", "--subscribers", "10", "--topics", "3"]).unwrap();
         assert_eq!(plan.expected(6, 10), 20);
         // Topics 0 and 1 have three events, topic 2 two; topic 0 has four streams, the others three.
         assert_eq!(plan.expected(8, 10), 3 * 4 + 3 * 3 + 2 * 3);

@@ -182,7 +182,7 @@ mod linux {
             }
             let topic = (self.first + number as u64) % self.topics;
             let topic = topic.to_string();
-            let path = self.path.replace("%7Bn%7D", &topic).replace("{n}", &topic);
+            let path = self.path.replace("%7B%7D", &topic).replace("{}", &topic);
             let mut request =
                 format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n", self.host);
             for header in &self.headers {
