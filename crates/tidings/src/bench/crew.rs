@@ -13,6 +13,12 @@ use super::plan::{Plan, host};
 use super::scan::histogram;
 use crate::failure::Failure;
 
+/// Connections that are being made at once, by all: fewer than a usual backlog. What does not fit there is tried again
+/// by the system after seconds.
+const CONNECTING_MAX: u64 = 2_048;
+/// By one worker.
+const CONNECTING_OF_WORKER: u64 = 256;
+
 /// How far all workers are together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Status {
@@ -75,6 +81,7 @@ impl Crew {
             say("first", first.to_string());
             say("count", count.to_string());
             say("topics", plan.topics.to_string());
+            say("connecting", (CONNECTING_MAX / plan.workers).clamp(8, CONNECTING_OF_WORKER).to_string());
             if let Some(source) = plan.source(number, std::process::id()) {
                 say("source", source.to_string());
             }

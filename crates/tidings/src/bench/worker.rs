@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// What the parent types.
 pub(crate) fn command() -> Command {
-    let args = ["addr", "host", "path", "source", "first", "count", "topics", "header"];
+    let args = ["addr", "host", "path", "source", "first", "count", "topics", "connecting", "header"];
     let arg = |name: &'static str| Arg::new(name).long(name).num_args(1).action(clap::ArgAction::Append);
     Command::new("bench-worker").hide(true).args(args.map(arg))
 }
@@ -60,8 +60,6 @@ mod linux {
     use super::now_ns;
     use crate::failure::Failure;
 
-    /// Connections that are being made at once: fewer than a usual backlog.
-    const CONNECTING_MAX: usize = 256;
     const READ_BYTES: usize = 256 << 10;
     const TELL_EVERY: Duration = Duration::from_millis(20);
     const STDIN: u64 = u64::MAX;
@@ -82,6 +80,7 @@ mod linux {
         first: u64,
         count: u64,
         topics: u64,
+        connecting_max: usize,
         epoll: OwnedFd,
         streams: Vec<Option<Stream>>,
         tally: Tally,
@@ -105,6 +104,7 @@ mod linux {
                 first: number("first"),
                 count: number("count"),
                 topics: number("topics").max(1),
+                connecting_max: text("connecting").parse().unwrap_or(256),
                 epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?,
                 streams: Vec::new(),
                 tally: Tally::new()?,
@@ -156,7 +156,7 @@ mod linux {
         fn connect_more(&mut self) {
             let settled = usize::try_from(self.tally.opened + self.failed).unwrap_or(usize::MAX);
             while (self.streams.len() as u64) < self.count
-                && self.streams.len().saturating_sub(settled) < CONNECTING_MAX
+                && self.streams.len().saturating_sub(settled) < self.connecting_max
             {
                 let number = self.streams.len();
                 match self.connect(number) {
