@@ -1,5 +1,5 @@
 //! What others may ask of a reactor about its connections, and its answers. Nothing is kept for it: a peer's address is
-//! asked of the system, an age follows from the connection's number ([`crate::ages`]).
+//! asked of the system, an age follows from the connection's number (`ages`).
 //!
 //! **Invariant:** an answer costs one pass over the connections at most, and a system call for each one that is told.
 
