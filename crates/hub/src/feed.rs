@@ -376,8 +376,16 @@ impl Feed {
         }
         // What supersedes must be something that this subscriber gets.
         if self.conflate && !begun && self.filter.events().is_empty() {
+            // What is not stored stands in no fold, but in the hot log: a later private one is left to be looked at.
+            let hot = |topic: &str| {
+                visible
+                    .hot
+                    .newest(topic)
+                    .is_some_and(|last| last.ephemeral && !last.private && last.seq > seq)
+            };
             let newest = topics.iter().any(|topic| {
                 selectors.matches(topic.as_str())
+                    && !hot(topic.as_str())
                     && visible
                         .fold
                         .get(topic.as_str())

@@ -1,8 +1,14 @@
 //! `tidings demo`: a hub with real sources, and pages of its own that show them.
 
+mod answers;
+mod exchange;
+mod jobs;
 mod monitor;
 mod pages;
+mod scores;
 mod sources;
+mod stage;
+mod users;
 
 use clap::{ArgMatches, Command};
 use tidings_server::Server;
@@ -10,6 +16,7 @@ use tidings_server::Server;
 use crate::cli::{self, Defaults};
 use crate::failure::{Failure, say};
 use crate::serve;
+use users::Users;
 
 /// A demo is not to fill a disk, nor to mix with a hub's own data.
 const DEFAULTS: Defaults = &[("data", "./tidings-demo"), ("retention_bytes", "32MiB")];
@@ -18,8 +25,9 @@ const DEFAULTS: Defaults = &[("data", "./tidings-demo"), ("retention_bytes", "32
 pub(crate) fn command() -> Command {
     let command = Command::new("demo").about("Run a hub with live sources and pages that show them").long_about(
         "Run a hub with live sources and pages that show them.\n\n\
-         Takes the flags of `serve`, with a smaller history in a directory of its own. Publishes `demo/hello` once a \
-         second, and this machine's load, memory and processes on `demo/monitor`.",
+         Takes the flags of `serve`, with a smaller history in a directory of its own. Publishes on topics under \
+         `demo/`; the page at / lists all pages. Unless you configure keys or what everybody may do, everybody may use \
+         topics whose names have up to three parts; the inboxes of the notifications page have four, and a key each.",
     );
     cli::with_settings(command, DEFAULTS)
 }
@@ -30,8 +38,9 @@ pub(crate) fn command() -> Command {
 /// As `serve`.
 pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let configuration = cli::configuration(matches, DEFAULTS)?;
-    let (hub, server) = serve::open(&configuration)?;
-    let server = server.router_extra(pages::router());
+    let users = Users::draw()?;
+    let (hub, server) = serve::open_with(&configuration, |gate| users.admit(gate))?;
+    let server = server.router_extra(pages::router().merge(users.router()));
     serve::announce(&server);
     invite(&server);
     sources::spawn(&hub, server.app());
@@ -49,7 +58,7 @@ fn invite(server: &Server) {
         ip => ip.to_string(),
     };
     let base = format!("{scheme}://{host}:{}", address.port());
-    say(&format!("open {base}/ in a browser; {base}/monitor.html and {base}/connections.html are live"));
+    say(&format!("open {base}/ in a browser; it lists the demos"));
     let insecure = if scheme == "https" { "-k " } else { "" };
     say(&format!("and publish from another terminal: curl {insecure}-d 'hello' {base}/topics/news"));
 }

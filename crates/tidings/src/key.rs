@@ -43,9 +43,17 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             "{name:?} is no name for a key: 1 to 64 visible ASCII characters, no quotes or backslashes"
         )));
     }
+    cli::print(page(name, &draw()?)?.as_bytes())
+}
+
+/// A new key.
+///
+/// # Errors
+/// The system has no randomness.
+pub(crate) fn draw() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("no randomness: {error}")))?;
-    cli::print(page(name, &text(&bytes))?.as_bytes())
+    Ok(text(&bytes))
 }
 
 /// 256 bits as 52 letters and digits, five bits each.

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 use tidings_hub::ports::{Clock, Durability, Log};
 use tidings_hub::{Hub, SystemClock};
 use tidings_log::{EmbeddedLog, MemoryLog};
-use tidings_server::{Server, ServerError, TlsConfig, raise_descriptor_limit};
+use tidings_server::{GateConfig, Server, ServerError, TlsConfig, raise_descriptor_limit};
 
 use crate::cli;
 use crate::failure::{Failure, say};
@@ -43,15 +43,27 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn open(configuration: &Configuration) -> Result<(Hub, Server), Failure> {
+    open_with(configuration, |_| {})
+}
+
+/// The same with a gate that is altered after it was asked whether it may be exposed.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn open_with(
+    configuration: &Configuration,
+    alter: impl FnOnce(&mut GateConfig),
+) -> Result<(Hub, Server), Failure> {
     logging::begin(&configuration.settings)?;
     raise_descriptor_limit();
-    let server = wiring::server(configuration);
+    let mut server = wiring::server(configuration);
     // Before anything is opened: a refusal should leave no trace.
     for address in server.listen.iter().copied().chain(server.admin) {
         if let Err(error) = server.gate.check_exposure(address) {
             return Err(Failure::usage(format!("{error}. {}", wiring::EXPOSED_ADVICE)));
         }
     }
+    alter(&mut server.gate);
     let hub = open_hub(configuration)?;
     if let Some(TlsConfig::SelfSigned { dir: Some(dir), .. }) = &server.tls {
         std::fs::create_dir_all(dir).map_err(|error| {

@@ -1,27 +1,41 @@
-//! What the demo publishes: a greeting a second, this machine, and the hub itself.
+//! What the demo publishes: a greeting a second, this machine and the hub itself; and the start of all other sources.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidings_codec::EventName;
-use tidings_hub::ports::{Publish, Refusal};
-use tidings_hub::{Hub, TopicName, Topics};
+use tidings_hub::Hub;
 use tidings_server::App;
 use tidings_server::counters::RouteClass;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::monitor::Monitor;
+use super::stage::{self, json};
+use super::{answers, exchange, jobs, scores, users};
 
 const PERIOD: Duration = Duration::from_secs(1);
 const HELLO: &str = "demo/hello";
 const MONITOR: &str = "demo/monitor";
+const WALL: &str = "demo/wall";
+/// Posts on the wall that are kept.
+const WALL_POSTS: u64 = 50;
 
 /// Begins all of it; it ends with the runtime, or when the hub stops taking events.
 pub(crate) fn spawn(hub: &Hub, app: &Arc<App>) {
     tokio::spawn(hello(hub.clone()));
     tokio::spawn(monitor(hub.clone(), Arc::clone(app)));
+    tokio::spawn(wall(hub.clone()));
+    tokio::spawn(exchange::run(hub.clone()));
+    tokio::spawn(scores::run(hub.clone()));
+    tokio::spawn(answers::run(hub.clone()));
+    tokio::spawn(jobs::run(hub.clone()));
+    tokio::spawn(users::run(hub.clone()));
+}
+
+/// Pages publish to it, nobody else.
+async fn wall(hub: Hub) {
+    let _ = stage::declare(&hub, WALL, stage::count(WALL_POSTS)).await;
 }
 
 async fn hello(hub: Hub) {
@@ -29,7 +43,7 @@ async fn hello(hub: Hub) {
     for count in 1_u64.. {
         ticks.tick().await;
         let data = format!("Hello, world! This is greeting {count} of this run.");
-        if !publish(&hub, HELLO, None, data).await {
+        if !stage::publish(&hub, stage::event(HELLO, None, data)).await.goes_on() {
             return;
         }
     }
@@ -56,7 +70,7 @@ async fn monitor(hub: Hub, app: Arc<App>) {
         ];
         let machine_s = machine.map(|machine| ("machine", json(&machine)));
         for (name, data) in machine_s.into_iter().chain(hub_s) {
-            if !publish(&hub, MONITOR, Some(name), data).await {
+            if !stage::publish(&hub, stage::event(MONITOR, Some(name), data)).await.goes_on() {
                 return;
             }
         }
@@ -114,38 +128,4 @@ impl Requests {
 #[derive(Serialize)]
 struct Uptime {
     seconds: u64,
-}
-
-fn json(value: &impl Serialize) -> String {
-    // These are structs of numbers and texts, which always are JSON.
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// Whether the source goes on: a full disk passes, a hub that stops does not.
-async fn publish(hub: &Hub, topic: &str, event: Option<&'static str>, data: String) -> bool {
-    let (Ok(topic), Ok(event)) = (TopicName::parse(topic), event.map(EventName::parse).transpose()) else {
-        return false;
-    };
-    let event = Publish {
-        topics: Topics::from_iter([topic]),
-        private: false,
-        id: None,
-        event,
-        retry_ms: None,
-        data: data.into(),
-        utf8: true,
-        ephemeral: false,
-        once: None,
-    };
-    match hub.publish(event).await {
-        Ok(_) => true,
-        Err(refusal @ (Refusal::Stopped | Refusal::Failed | Refusal::Closed { .. })) => {
-            tracing::info!(?refusal, "a demo source ends");
-            false
-        }
-        Err(refusal) => {
-            tracing::warn!(?refusal, "a demo event was not taken");
-            true
-        }
-    }
 }

@@ -413,6 +413,21 @@ fn one_that_is_behind_may_skip_what_is_superseded() {
 }
 
 #[test]
+fn what_is_not_stored_is_superseded_as_well() {
+    let world = World::new(small());
+    let mut alice = world.try_subscribe("typing/*", From::Tail, |ask| ask.conflate = true).unwrap();
+    assert!(alice.seen().is_empty());
+    for n in 0..50 {
+        world.publish(if n == 20 { "typing/2" } else { "typing/1" }, &n.to_string());
+    }
+    assert_eq!(alice.seen(), ["20", "49"]);
+    assert!(alice.text().contains(": tidings skipped "), "and is told");
+    world.publish("typing/1", "50");
+    world.publish_with("typing/1", "51", |p| p.private = true);
+    assert_eq!(alice.seen(), ["50"], "what she does not get supersedes nothing");
+}
+
+#[test]
 fn only_kept_types_arrive_live_and_from_both_logs() {
     let world = World::new(small());
     let kinds = |n: usize| [None, event_name("goal"), event_name("card")][n % 3].clone();

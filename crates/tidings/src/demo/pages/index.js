@@ -1,4 +1,5 @@
-// Every topic in one connection. Events with a type of their own (the monitor's) go to pages that ask for them.
+// All topics in one connection. Events with a type of their own (prices, scores) are not even sent: `event=message`.
+// Names have up to three parts here; deeper ones are the inboxes of users, which need a key.
 
 import { EventList, follow } from './live.js';
 
@@ -6,7 +7,7 @@ document.getElementById('curl').textContent = `curl -d 'hello' ${location.origin
 
 const list = new EventList(document.getElementById('events'));
 
-follow('/events?topic=**&label', {
+follow('/events?topic=*&topic=*/*&topic=*/*/*&event=message&label', {
   message(event) {
     const { topic, data } = JSON.parse(event.data);
     list.add(topic, data);

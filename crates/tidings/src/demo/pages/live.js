@@ -1,54 +1,149 @@
-// An EventSource with a switch, and what every page of the demo shows of it: its state, its last id, a button.
-// Whatever comes from the stream goes into textContent and nowhere else.
+// What the pages share: a stream with a switch, and what every page shows of it (its state, its last id, a button);
+// publishing; a place to keep things. Whatever comes from the hub goes into textContent and nowhere else.
 
 const STATES = ['connecting', 'open', 'closed'];
 
-/** Follows `url` from now on. `handlers` maps event types to functions that get the event. */
-export function follow(url, handlers) {
-  const state = document.getElementById('state');
-  const lastId = document.getElementById('last-id');
-  const button = document.getElementById('switch');
+const byId = (id) => document.getElementById(id);
+
+/** The browser's own. After a pause the page goes on exactly where it was; when only the network breaks, the browser
+ * does this by itself, with the header Last-Event-ID. */
+const browsers = (url, last) => {
+  if (last) {
+    url.searchParams.delete('from');
+    url.searchParams.set('last_event_id', last);
+  }
+  return new EventSource(url);
+};
+
+/** Follows `url` from now on. `handlers` maps event types to functions that get the event; `make(url, lastId)` makes the
+ * source, if not the browser's own. */
+export function follow(url, handlers, make = browsers) {
+  const state = byId('state');
+  const lastId = byId('last-id');
+  const button = byId('switch');
   let source = null;
   let last = '';
+  let trouble = '';
+  let due = false;
 
+  // Once a frame, however many events come.
   const show = () => {
-    const name = STATES[source.readyState];
-    state.textContent = name;
-    state.dataset.state = name;
-    button.textContent = name === 'closed' ? 'Connect' : 'Disconnect';
-    lastId.textContent = last || 'none yet';
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      const name = STATES[source.readyState];
+      state.textContent = name === 'open' || !trouble ? name : `${name}: ${trouble}`;
+      state.dataset.state = name;
+      button.textContent = name === 'closed' ? 'Connect' : 'Disconnect';
+      if (lastId) lastId.textContent = last || 'none yet';
+    });
   };
 
-  const connect = () => {
-    const target = new URL(url, location.href);
-    // After a pause the page goes on exactly where it was. (When only the network breaks, the browser does this by
-    // itself, with the header Last-Event-ID.)
-    if (last) {
-      target.searchParams.delete('from');
-      target.searchParams.set('last_event_id', last);
-    }
-    source = new EventSource(target);
-    source.onopen = show;
-    source.onerror = show;
-    for (const [type, handle] of Object.entries(handlers)) {
-      source.addEventListener(type, (event) => {
-        last = event.lastEventId;
-        handle(event);
+  const stream = {
+    get last() {
+      return last;
+    },
+    get readyState() {
+      return source.readyState;
+    },
+    open(target = url) {
+      url = target;
+      source?.close();
+      const mine = make(new URL(url, location.href), last);
+      source = mine;
+      trouble = '';
+      source.addEventListener('open', () => {
+        trouble = '';
         show();
       });
-    }
-    show();
+      source.addEventListener('error', (event) => {
+        // The client says what it is, a browser does not.
+        trouble = event.error?.message ?? '';
+        show();
+      });
+      for (const [type, handle] of Object.entries(handlers)) {
+        source.addEventListener(type, (event) => {
+          if (source !== mine) return;
+          last = event.lastEventId || last;
+          handle(event);
+          show();
+        });
+      }
+      show();
+    },
+    close() {
+      source.close();
+      trouble = '';
+      show();
+    },
+    /** Another place to go on from. */
+    from(id) {
+      last = id;
+    },
   };
 
-  button.addEventListener('click', () => {
-    if (source.readyState === EventSource.CLOSED) {
-      connect();
-    } else {
-      source.close();
-      show();
-    }
+  button.addEventListener('click', () => (source.readyState === 2 ? stream.open() : stream.close()));
+  stream.open();
+  return stream;
+}
+
+/** What the hub says about a request that it refused: `403 The key does not grant this: …`. */
+export async function problem(response) {
+  const { title, detail } = await response.json().catch(() => ({}));
+  return [`${response.status} ${title ?? response.statusText}`, detail].filter(Boolean).join(': ');
+}
+
+/** Publishes to a topic. Resolves when the hub has it, with the hub's answer; rejects with what the hub says. */
+export async function publish(topic, data, { query = '', headers = {} } = {}) {
+  const response = await fetch(`/topics/${topic}${query}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(data),
+  }).catch(() => {
+    throw new Error('the hub cannot be reached');
   });
-  connect();
+  if (!response.ok) throw new Error(await problem(response));
+  return response.json();
+}
+
+/** A name that nobody else has. */
+export function drawId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(10));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+const memory = new Map();
+
+/** localStorage, or this page's memory where the browser blocks it. */
+export const storage = {
+  get(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return memory.get(key) ?? null;
+    }
+  },
+  /** Whether it is kept over a reload. */
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+      return true;
+    } catch {
+      memory.set(key, value);
+      return false;
+    }
+  },
+};
+
+/** JSON that says an object, or null: anybody may publish anything. */
+export function readObject(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
 }
 
 /** An element with a class and a text. */
