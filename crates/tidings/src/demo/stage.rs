@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,9 +16,11 @@ use tidings_hub::{
     Filter, From, Hub, ItemKey, Once, Reader, Retention, Selector, Selectors, Subscribe, TopicConfig,
     TopicName, Topics,
 };
+use tokio::time::sleep;
 
 const PAGE_EVENTS: usize = 100;
 const PAGE_BYTES: usize = 64 << 10;
+const PAUSE: Duration = Duration::from_millis(20);
 /// Longest name that a page may give to what it asks for.
 const ID_CHARS_MAX: usize = 40;
 
@@ -142,6 +145,8 @@ impl Requests {
             }
             if page.events.is_empty() && page.caught_up {
                 self.reader.changed().await;
+                // A hub that drains says so at once, each time: whoever asks again without a pause keeps it from ending.
+                sleep(PAUSE).await;
             }
             self.waiting.extend(page.events.into_iter().map(|event| event.data));
         }
