@@ -97,7 +97,7 @@ impl Connections {
         Self {
             open: counters.connections(),
             accepted: counters.connections_accepted(),
-            subscribers: app.hub.stats().subscribers,
+            subscribers: app.hub.stats().subscribers.saturating_sub(stage::readers()),
         }
     }
 }

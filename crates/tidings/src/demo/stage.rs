@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,14 @@ const PAGE_BYTES: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Longest name that a page may give to what it asks for.
 const ID_CHARS_MAX: usize = 40;
+
+/// Subscribers of the hub that are no streams of pages.
+static READERS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many read what pages ask for. The hub counts them among its subscribers.
+pub(super) fn readers() -> usize {
+    READERS.load(Ordering::Relaxed)
+}
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +130,20 @@ pub(super) struct Requests {
     waiting: VecDeque<Bytes>,
 }
 
+impl Drop for Requests {
+    fn drop(&mut self) {
+        READERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Requests {
     /// From the oldest that is kept, or from now on.
     pub(super) fn of(hub: &Hub, topic: &str, from: From) -> Option<Self> {
         let selectors = Selectors::new(vec![Selector::parse(topic).ok()?]);
         let ask = Subscribe { grant: Arc::default(), ..Subscribe::new(Filter::topics(selectors)).from(from) };
-        Some(Self { reader: hub.read(ask).ok()?, waiting: VecDeque::new() })
+        let reader = hub.read(ask).ok()?;
+        READERS.fetch_add(1, Ordering::Relaxed);
+        Some(Self { reader, waiting: VecDeque::new() })
     }
 
     /// The next one that can be read as what is wanted; what cannot is passed over. `None`: it is over.

@@ -28,9 +28,13 @@ function listen(id) {
   source?.close();
   const mine = new EventSource(`/topics/demo/answers/${id}?from=start`, { ...patient, lastEventId: last });
   source = mine;
-  const [had, began] = [words, performance.now()];
+  const had = words;
+  let began = 0;
   tell('connecting');
-  mine.onopen = () => tell('open', 'the answer is being written');
+  mine.onopen = () => {
+    began = performance.now();
+    tell('open', 'the answer is being written');
+  };
   mine.onmessage = ({ data, lastEventId }) => {
     if (source !== mine || words >= WORDS_MAX) return;
     last = lastEventId;
