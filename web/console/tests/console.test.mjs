@@ -230,6 +230,8 @@ describe('console', () => {
       const port = new URL(other.admin).port;
       await open('', { admin: other.admin, expected: ['ERR_', 'Failed to load'] });
       await see('Events per second');
+      // The page knows a restart by a shorter uptime: the first life has to be the longer one.
+      await page.waitForTimeout(3_000);
       await other.kill9();
       await see('No connection to the hub');
       // Its admin listener comes back where it was.
@@ -266,6 +268,7 @@ describe('console', () => {
       await see('403 · The key does not grant this');
       await page.getByRole('button', { name: 'Use another key' }).click();
       await enter('root-key-which-is-long-enough-0123456789');
+      await page.getByRole('dialog').waitFor({ state: 'hidden' });
       await page.keyboard.press('6');
       await see('root, clerk');
       const text = await page.locator('main').textContent();
