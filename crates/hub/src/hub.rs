@@ -402,22 +402,25 @@ impl Hub {
 
     /// Measures who is behind, and ends who is too far.
     fn look_at_lag(&self) {
+        /// Subscribers that are measured while publishing waits.
+        const MEASURED_MAX: usize = 1_024;
         let inner = &self.inner;
         let wall_ms = inner.clock.wall_ms();
         let (mut lag_ms, mut wake) = (0, Vec::new());
         for shard in &inner.shards {
             // The one lock after the other, never both.
-            let mut slow = shard.lock().lagging();
-            if slow.is_empty() {
-                continue;
-            }
-            {
+            let lagging = shard.lock().lagging();
+            let mut slow = Vec::new();
+            for some in lagging.chunks(MEASURED_MAX) {
                 let visible = inner.visible.read();
-                slow.retain(|(_, through, had_ms)| {
+                slow.extend(some.iter().filter(|(_, through, had_ms)| {
                     let (bytes, ms) = visible.behind(*through, *had_ms, wall_ms);
                     lag_ms = lag_ms.max(ms);
                     inner.limits.are_passed_by(bytes, ms)
-                });
+                }));
+            }
+            if slow.is_empty() {
+                continue;
             }
             let mut shard = shard.lock();
             let ended =

@@ -51,6 +51,6 @@ pub use resume::{From, Gap, GapReason, Resume};
 pub use selector::{InvalidSelector, Selector, Selectors};
 pub use stats::Stats;
 pub use subscription::{CursorBlock, StreamError, Subscription};
-pub use survey::{ReaderGroup, TopicsNow};
+pub use survey::TopicsNow;
 pub use tidings_codec::{EventId, EventName};
 pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};

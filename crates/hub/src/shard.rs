@@ -364,7 +364,10 @@ impl Shard {
 
     /// How far the slowest is behind, in places.
     pub fn lag_max(&self) -> u64 {
-        let behind = |subscriber: &Subscriber| self.behind(&self.filters[subscriber.filter], subscriber);
+        let behind = |subscriber: &Subscriber| {
+            let is_behind = lacks(&self.filters[subscriber.filter], subscriber);
+            if is_behind { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
+        };
         self.subscribers.iter().map(|(_, subscriber)| behind(subscriber)).max().unwrap_or(0)
     }
 
@@ -375,20 +378,6 @@ impl Shard {
         filters.sort_unstable();
         filters.dedup();
         filters.iter().filter_map(|filter| self.filters.get(*filter)).map(|entry| entry.members.len()).sum()
-    }
-
-    /// The filters in use, each with how many have it and how far the slowest of them is behind; at most so many.
-    pub fn groups(&self, count_max: usize) -> Vec<(Arc<Filter>, usize, u64)> {
-        let lag = |entry: &FilterEntry| {
-            let members = entry.members.iter().filter_map(|member| self.subscribers.get(*member));
-            members.map(|subscriber| self.behind(entry, subscriber)).max().unwrap_or(0)
-        };
-        let entries = self.filters.iter().take(count_max);
-        entries.map(|(_, entry)| (Arc::clone(&entry.filter), entry.members.len(), lag(entry))).collect()
-    }
-
-    fn behind(&self, entry: &FilterEntry, subscriber: &Subscriber) -> u64 {
-        if lacks(entry, subscriber) { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
     }
 
     fn intern(&mut self, filter: Filter) -> FilterKey {

@@ -1,12 +1,10 @@
-//! What a hub shows to whoever watches over it: its topics, and who reads them. For a console, not for delivery.
+//! What a hub shows to whoever watches over it: its topics, and how many read them. For a console, not for delivery.
 //!
-//! **Invariant:** nobody is kept waiting for the length of a list: the topics are a copy that shares with the original,
-//! and of readers only so many are looked at as were asked for.
+//! **Invariant:** nobody is kept waiting for the length of a list: the topics are a copy that shares with the original.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::filter::Filter;
 use crate::fold::{Fold, TopicState};
 use crate::hub::Hub;
 use crate::position::{Epochs, Position, Seq};
@@ -62,17 +60,6 @@ impl TopicsNow {
     }
 }
 
-/// Subscribers that read the same.
-#[derive(Clone, Debug)]
-pub struct ReaderGroup {
-    /// What they read.
-    pub filter: Arc<Filter>,
-    /// How many they are.
-    pub members: usize,
-    /// How many places the slowest of them is behind.
-    pub lag_max: u64,
-}
-
 impl Hub {
     /// The topics of this moment. Publishing waits for the copy only, which takes microseconds.
     pub fn topics(&self) -> TopicsNow {
@@ -89,17 +76,5 @@ impl Hub {
     /// How many subscribers of this hub's own select a topic: those that others carry are not among them.
     pub fn readers_of(&self, topic: &str) -> usize {
         self.inner.shards.iter().map(|shard| shard.lock().readers_of(topic)).sum()
-    }
-
-    /// What this hub's own subscribers read: about `count_max` groups at most.
-    pub fn reader_groups(&self, count_max: usize) -> Vec<ReaderGroup> {
-        let mut all = Vec::new();
-        for shard in &self.inner.shards {
-            let left = count_max.saturating_sub(all.len());
-            let groups = shard.lock().groups(left);
-            let group = |(filter, members, lag_max)| ReaderGroup { filter, members, lag_max };
-            all.extend(groups.into_iter().map(group));
-        }
-        all
     }
 }

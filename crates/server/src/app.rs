@@ -53,7 +53,8 @@ impl App {
     pub fn new(config: ServerConfig, hub: Hub) -> Result<Arc<Self>, GateConfigError> {
         let gate = Gate::new(config.gate.clone())?;
         let returns = Returns::new(config.overload_returns_per_s);
-        let connections_max = descriptors::connections_available(config.connections_max, config.tables());
+        let tables = config.reactor_descriptors.tables(config.reactors, config.tls.is_some());
+        let connections_max = descriptors::connections_available(config.connections_max, tables);
         let (counters, drain) = (Counters::default(), Drain::default());
         let room_bytes = BODY_ROOM_BYTES.max(config.body_bytes_max).min(Semaphore::MAX_PERMITS);
         let body_room = Semaphore::new(room_bytes);

@@ -122,11 +122,10 @@ pub enum Descriptors {
     Own,
 }
 
-impl ServerConfig {
-    /// Tables of descriptors that connections are in.
-    pub fn tables(&self) -> usize {
-        let own = self.reactor_descriptors == Descriptors::Own && self.tls.is_none();
-        if own { self.reactors.max(1) } else { 1 }
+impl Descriptors {
+    /// How many tables connections are in. With TLS there are no reactors.
+    pub fn tables(self, reactors: usize, has_tls: bool) -> usize {
+        if self == Self::Own && !has_tls { reactors.max(1) } else { 1 }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::net::{
@@ -74,15 +75,16 @@ impl Crossing {
                 &mut control,
                 RecvFlags::CMSG_CLOEXEC,
             ) {
+                Ok(message) => break message,
                 Err(rustix::io::Errno::INTR) => {}
-                other => break other,
+                // No connection is lost by that: it is still on its way, and asked for again.
+                Err(error) => {
+                    warn!(%error, "the system does not give what crosses between threads");
+                    std::thread::sleep(RECEIVE_PAUSE);
+                }
             }
         };
-        let bytes = match got {
-            Ok(message) => message.bytes,
-            Err(error) => return Some(Err(error.into())),
-        };
-        if bytes == 0 {
+        if got.bytes == 0 {
             return None;
         }
         let read = self.read.lock().remove(&u64::from_ne_bytes(number)).unwrap_or_default();
@@ -108,6 +110,9 @@ pub(crate) struct Leaving {
     lost: Arc<dyn Fn(io::Error) + Send + Sync>,
     thread: Option<(Sender, JoinHandle<()>)>,
 }
+
+/// After the system refused to give what waits.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection, and what was read of it.
 type Connection = (TcpStream, Vec<u8>);

@@ -6,7 +6,7 @@ use tidings_hub::{Limits, Selectors};
 use tidings_log::LogConfig;
 use tidings_server::config::ShownSetting;
 use tidings_server::gate::AnonymousConfig;
-use tidings_server::{Descriptors, GateConfig, ServerConfig, TlsConfig, connections_available};
+use tidings_server::{GateConfig, ServerConfig, TlsConfig, connections_available};
 
 use crate::settings::{Configuration, ROWS, Settings};
 
@@ -38,10 +38,8 @@ fn subscribers_max(settings: &Settings) -> usize {
     if settings.subscribers_max.origin.is_explicit() {
         return wanted;
     }
-    let tables = match settings.reactor_descriptors.value {
-        Descriptors::Own if tls(settings).is_none() => settings.reactors.value.count().max(1),
-        _ => 1,
-    };
+    let (descriptors, reactors) = (settings.reactor_descriptors.value, settings.reactors.value.count());
+    let tables = descriptors.tables(reactors, tls(settings).is_some());
     let connections = connections_available(settings.connections_max.value, tables);
     wanted.min(connections - connections / 16)
 }

@@ -14,10 +14,13 @@ export const columns = Object.fromEntries(COLUMNS.map((name) => [name, []]));
 export const drawn = $state({ version: 0 });
 
 let last = null;
+let lastLife = '';
 
-function take(sample) {
+/** `life` names the hub's process: an id is life-number. Clocks may jump, and a life may be shorter than the one before. */
+function take(sample, life) {
   const ms = last ? sample.time_ms - last.time_ms : 0;
-  const isRestart = last !== null && sample.uptime_ms < last.uptime_ms;
+  const isRestart = last !== null && life !== lastLife;
+  lastLife = life;
   if (isRestart) overview.restarts += 1;
   const rate = (name) => (last && !isRestart && ms > 0 && ms < GAP_MS ? ((sample[name] - last[name]) * 1000) / ms : null);
   const rates = { in: rate('events_in'), out: rate('events_out'), bytesIn: rate('bytes_in'), bytesOut: rate('bytes_out') };
@@ -68,10 +71,10 @@ export function listen() {
     overview.state = 'open';
     overview.error = '';
   };
-  source.onmessage = ({ data }) => {
+  source.onmessage = ({ data, lastEventId }) => {
     const sample = JSON.parse(data);
     overview.state = 'open';
-    show(sample, take(sample));
+    show(sample, take(sample, lastEventId.split('-', 1)[0]));
   };
   source.onerror = ({ error }) => {
     overview.state = source.readyState === 2 ? 'closed' : 'connecting';
