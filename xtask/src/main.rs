@@ -8,6 +8,7 @@
 mod api;
 mod bench;
 mod campaign;
+mod counts;
 mod fuzz;
 mod repo;
 mod test;
@@ -31,6 +32,7 @@ cargo xtask <command>
   bench compare --host NAME   SSE, WebSocket, long and short polling, by turns with peers; kept there too
         [--rounds 5] [--seconds 3] [--subscribers 10000] [--profile dev]  dev: only to try the command, quickly built
         [--gib 10] [--reuse DIR]  of log: DIR keeps the large log for the next run
+  counts [--keep]             instructions of the hot paths beside those in bench/counts.txt; --keep: write them there
   bench page RUN…             the figures of runs into the tables and plots of docs/src/benchmarks.md
   fuzz [--seconds N] [--host NAME] [--only TARGET]
                               coverage-guided inputs for what must hold for any bytes; leaves a record in bench/runs";
@@ -62,6 +64,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         ["bench", "compare", rest @ ..] => bench::run_compare(&repo::root()?, &bench::Choice::parse(rest)?),
         ["bench", "page", runs @ ..] => bench::run_page(&repo::root()?, runs),
         ["api"] => api::write(&repo::root()?),
+        ["counts", rest @ ..] => counts::run(&repo::root()?, rest),
         ["fuzz", rest @ ..] => fuzz::Campaign::parse(rest)?.run(&repo::root()?),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

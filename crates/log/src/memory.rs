@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 use tidings_hub::fold::Fold;
 use tidings_hub::judge::Judge;
@@ -56,9 +57,9 @@ struct Kept {
     records: VecDeque<Record>,
     bytes: usize,
     /// Where each topic's events are, ascending.
-    topics: HashMap<TopicName, VecDeque<Seq>>,
+    topics: HashMap<TopicName, VecDeque<Seq>, RandomState>,
     /// The last place that each topic has lost.
-    trimmed: HashMap<TopicName, Seq>,
+    trimmed: HashMap<TopicName, Seq, RandomState>,
     health: Health,
 }
 
@@ -87,8 +88,8 @@ impl MemoryLog {
             bounds,
             records: VecDeque::new(),
             bytes: 0,
-            topics: HashMap::new(),
-            trimmed: HashMap::new(),
+            topics: HashMap::default(),
+            trimmed: HashMap::default(),
             health: Health::Ready,
         };
         let shared = Shared { clock, config, writer: Mutex::new(writer), kept: RwLock::new(kept) };

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::needs::{self, Need};
 use super::tally::Tally;
 use super::{child, tally};
-use crate::{Failure, repo, tidy};
+use crate::{Failure, counts, repo, tidy};
 
 /// Does the work of a step in the repository at the path, and counts the tests that it ran.
 pub(super) type Run = fn(&Path, &mut Tally) -> Result<(), Failure>;
@@ -49,6 +49,12 @@ pub(super) const STEPS: &[Step] = &[
         about: "each way to be wrong that is placed in the log is caught by its simulator",
         needs: &[],
         work: Work::Run(mutants),
+    },
+    Step {
+        name: "counts",
+        about: "instructions of the hot paths: none takes more than is written down",
+        needs: &[Need::any("valgrind", "valgrind")],
+        work: Work::Run(|root, _| counts::run(root, &[])),
     },
     Step {
         name: "browser",

@@ -1,10 +1,13 @@
 //! NDJSON in, to many topics: each line that is not blank is `{"topic", "data", …}`, or has `base64` for its data.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidings_hub::Topics;
@@ -61,11 +64,38 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(input: D) -> Result<Option<&'a Raw
     <&RawValue>::deserialize(input).map(Some)
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "topic must be a name or a list of names")]
 enum OneOrMany<'a> {
-    One(#[serde(borrow)] Cow<'a, str>),
-    Many(#[serde(borrow)] Vec<Cow<'a, str>>),
+    One(Cow<'a, str>),
+    Many(Vec<Cow<'a, str>>),
+}
+
+/// By hand, because serde's own way for "this or that" keeps a copy of the value for each try.
+impl<'de: 'a, 'a> Deserialize<'de> for OneOrMany<'a> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Topics;
+
+        impl<'de> Visitor<'de> for Topics {
+            type Value = OneOrMany<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("topic to be a name or a list of names")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Cow::Owned(name.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(names)).map(OneOrMany::Many)
+            }
+        }
+
+        input.deserialize_any(Topics)
+    }
 }
 
 impl RoutedLines {
