@@ -42,7 +42,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
 fn count(root: &Path) -> Result<BTreeMap<String, u64>, Failure> {
     let bench = root.join("bench");
     let mut build = Command::new(repo::cargo());
-    build.current_dir(&bench).args(["build", "--locked", "--profile", "counts", "-p", "tidings-bench-counts"]);
+    build.current_dir(&bench).args(["build", "--locked", "--release", "-p", "tidings-bench-counts"]);
     child::run(&mut build)?;
     let mut found = BTreeMap::new();
     for (path, times) in PATHS {
@@ -58,7 +58,7 @@ fn count(root: &Path) -> Result<BTreeMap<String, u64>, Failure> {
 fn collected(bench: &Path, path: &str, times: u64) -> Result<u64, Failure> {
     let mut command = Command::new("valgrind");
     command.current_dir(bench).args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1"]);
-    command.args(["target/counts/tidings-bench-counts", path, &times.to_string()]);
+    command.args(["target/release/tidings-bench-counts", path, &times.to_string()]);
     let mut collected = None;
     let mut said = String::new();
     child::listen(&mut command, |line| {
@@ -103,7 +103,10 @@ fn compare(found: &BTreeMap<String, u64>, kept: &BTreeMap<String, u64>) -> Resul
         };
         let change = *count as f64 / (*before).max(1) as f64 - 1.0;
         if change > ALLOWED {
-            dearer.push(format!("{path} takes {count} instructions, {:.0} % more than the {before} in {KEPT}", change * 100.0));
+            dearer.push(format!(
+                "{path} takes {count} instructions, {:.0} % more than the {before} in {KEPT}",
+                change * 100.0
+            ));
         } else if change < -ALLOWED {
             println!("{path} takes {count} instructions, fewer than {before}: `cargo xtask counts --keep`");
         }

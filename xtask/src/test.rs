@@ -122,7 +122,10 @@ mod tests {
         let Ok(Choice::Steps(names)) = Choice::parse(&[]) else { panic!("no steps") };
         assert_eq!(
             names,
-            ["deps", "fmt", "tidy", "clippy", "doc", "test", "mutants", "counts", "browser", "web", "examples"]
+            [
+                "deps", "fmt", "tidy", "clippy", "doc", "test", "mutants", "counts", "browser", "web",
+                "examples"
+            ]
         );
         assert_eq!(Choice::parse(&["--list"]), Ok(Choice::List));
     }

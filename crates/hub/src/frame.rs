@@ -42,7 +42,7 @@ pub fn encode(dialect: Dialect, position: Position, topics: &Topics, event: &Eve
         base64.as_str()
     } else {
         // Judged at the door to be UTF-8; what a damaged store might give is made harmless instead of trusted.
-        match std::str::from_utf8(&event.data) {
+        match simdutf8::basic::from_utf8(&event.data) {
             Ok(text) => text,
             Err(_) => {
                 lossy = String::from_utf8_lossy(&event.data);

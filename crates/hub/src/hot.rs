@@ -146,7 +146,9 @@ impl HotLog {
         self.head = record.seq;
         let Some(event) = record.event() else { return };
         if self.blocks.back().is_none_or(|block| block.frames.len() >= BLOCK_BYTES) {
-            self.blocks.push_back(Block { start: self.written, ..Block::default() });
+            // All at once: room that grows by doubling is copied, and what is not written to is no memory yet.
+            let frames = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 16);
+            self.blocks.push_back(Block { start: self.written, frames, ..Block::default() });
             self.bytes += size_of::<Block>();
         }
         let Some(block) = self.blocks.back_mut() else { return };

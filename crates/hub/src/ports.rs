@@ -154,7 +154,7 @@ impl Publish {
             id: None,
             event: None,
             retry_ms: None,
-            utf8: std::str::from_utf8(&data).is_ok(),
+            utf8: simdutf8::basic::from_utf8(&data).is_ok(),
             data,
             ephemeral: false,
             once: None,

@@ -64,7 +64,7 @@ pub(super) async fn publish(
     }
     let limit_bytes = common.event_bytes_max;
     let data = body::whole(app, body, limit_bytes, items::too_large).await?;
-    let utf8 = std::str::from_utf8(&data).is_ok();
+    let utf8 = simdutf8::basic::from_utf8(&data).is_ok();
     let mut event = common.publish(data, utf8);
     event.id = id;
     event.once = series.as_ref().map(|series| series.item(0)).transpose()?;

@@ -198,7 +198,7 @@ fn binary(text: &str) -> Result<(Bytes, bool), Problem> {
     let bytes = STANDARD
         .decode(text)
         .map_err(|error| Problem::new(&problem::INVALID_JSON, format!("base64 is none: {error}")))?;
-    let utf8 = std::str::from_utf8(&bytes).is_ok();
+    let utf8 = simdutf8::basic::from_utf8(&bytes).is_ok();
     Ok((bytes.into(), utf8))
 }
 
