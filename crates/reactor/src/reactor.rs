@@ -560,3 +560,6 @@ fn wide(count: usize) -> u64 {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

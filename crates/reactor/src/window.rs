@@ -48,6 +48,8 @@ impl Window {
     pub fn build(&mut self, view: &View<'_>, group: &Group, after: Seq) -> Built {
         self.clear();
         self.after = after;
+        #[cfg(test)]
+        tests::look_for_defect(group);
         let first = group.thread.partition_point(|place| *place <= after);
         for place in group.thread.range(first..) {
             let hit = view.get(*place).filter(|hit| !view.is_gone(hit.entry, &group.spec));
@@ -111,8 +113,40 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Windows with events of this topic have a defect.
+        pub(crate) static DEFECT: Cell<Option<&str>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn look_for_defect(group: &Group) {
+        let has_defect = DEFECT.get().is_some_and(|topic| group.spec.filter.selectors().matches(topic));
+        assert!(!has_defect, "a defect in a window");
+    }
+
+    #[test]
+    fn who_took_nothing_stands_right_before_what_it_lacks() {
+        let window =
+            Window { bytes: b"onetwo".to_vec(), ends: vec![(Seq(5), 3), (Seq(9), 6)], after: Seq(1) };
+        let check = |at, through, (offset, rest), wrote| {
+            let mut cursor = Cursor { through: Seq(1), group: 0, member: 0, offset: 0, rest: 0 };
+            assert_eq!(window.settle(&mut cursor, at), wrote, "{at}");
+            assert_eq!((cursor.through, cursor.offset, cursor.rest), (Seq(through), offset, rest), "{at}");
+        };
+        check(0, 4, (0, 0), Wrote::Part(2));
+        check(1, 4, (1, 2), Wrote::Part(2));
+        check(3, 8, (0, 0), Wrote::Part(1));
+        check(5, 8, (2, 1), Wrote::Part(1));
+        check(6, 9, (0, 0), Wrote::All);
+        let mut ahead = Cursor { through: Seq(7), group: 0, member: 0, offset: 0, rest: 0 };
+        let (_, at, _) = window.lacking(&ahead);
+        assert_eq!(window.settle(&mut ahead, at), Wrote::Part(1));
+        assert_eq!(ahead.through, Seq(8), "never back");
+    }
 
     #[test]
     fn a_cursor_goes_through_a_window_in_writes_of_any_length() {
