@@ -39,16 +39,17 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let configuration = cli::configuration(matches, DEFAULTS)?;
     let users = Users::draw()?;
-    let (hub, server) = serve::open_with(&configuration, |gate| users.admit(gate))?;
+    let mut console = None;
+    let (hub, server) = serve::open_with(&configuration, |gate| console = users.admit(gate))?;
     let server = server.router_extra(pages::router().merge(users.router()));
     serve::announce(&server);
-    invite(&server);
+    invite(&server, console);
     sources::spawn(&hub, server.app());
     serve::until_interrupted(server).await
 }
 
 /// Says what to open and what to type.
-fn invite(server: &Server) {
+fn invite(server: &Server, console: Option<String>) {
     let Some(address) = server.local_addrs().first() else { return };
     let scheme = serve::scheme(server);
     // An address that means "all of them" is none to open.
@@ -61,4 +62,9 @@ fn invite(server: &Server) {
     say(&format!("open {base}/ in a browser; it lists the demos"));
     let insecure = if scheme == "https" { "-k " } else { "" };
     say(&format!("and publish from another terminal: curl {insecure}-d 'hello' {base}/topics/news"));
+    if let (Some(address), Some(key)) = (server.admin_addr(), console) {
+        say(&format!(
+            "the console is at http://{address}/; its key, for everybody's connections and settings: {key}"
+        ));
+    }
 }

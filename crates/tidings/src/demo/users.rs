@@ -33,8 +33,11 @@ const NEWS: [&str; 5] = [
 /// What everybody may use where nobody said otherwise: names of up to three parts. An inbox has four.
 const EVERYBODY: [&str; 3] = ["*", "*/*", "*/*/*"];
 
-/// A key per user.
-pub(super) struct Users(Vec<(&'static str, String)>);
+/// A key per user, and one for the console.
+pub(super) struct Users {
+    users: Vec<(&'static str, String)>,
+    console: String,
+}
 
 impl Users {
     /// Draws the keys.
@@ -42,17 +45,28 @@ impl Users {
     /// # Errors
     /// The system has no randomness.
     pub(super) fn draw() -> Result<Self, Failure> {
-        USERS.into_iter().map(|name| Ok((name, key::draw()?))).collect::<Result<_, _>>().map(Self)
+        let users = USERS.into_iter().map(|name| Ok((name, key::draw()?))).collect::<Result<_, _>>()?;
+        Ok(Self { users, console: key::draw()? })
     }
 
     /// Adds them to what is configured. Comes after the gate was asked whether the hub may be exposed: it opens nothing
-    /// that a loopback address does not stand for already.
-    pub(super) fn admit(&self, gate: &mut GateConfig) {
-        if gate.keys.is_empty() && gate.anonymous.is_none() {
+    /// that a loopback address does not stand for already. Where nothing is configured there is a key for the console, whose
+    /// connections and settings are for who may manage everything, inboxes too: it is returned, to be told.
+    pub(super) fn admit(&self, gate: &mut GateConfig) -> Option<String> {
+        let is_open = gate.keys.is_empty() && gate.anonymous.is_none();
+        if is_open {
             let all = || EVERYBODY.map(str::to_owned).to_vec();
             gate.anonymous = Some(AnonymousConfig { publish: all(), subscribe: all(), manage: all() });
+            let everything = || vec!["**".to_owned()];
+            gate.keys.extend(keys::hash(&self.console).map(|hash| KeyConfig {
+                name: "demo-console".to_owned(),
+                hash,
+                publish: everything(),
+                subscribe: everything(),
+                manage: everything(),
+            }));
         }
-        gate.keys.extend(self.0.iter().filter_map(|(name, key)| {
+        gate.keys.extend(self.users.iter().filter_map(|(name, key)| {
             Some(KeyConfig {
                 name: format!("demo-{name}"),
                 hash: keys::hash(key)?,
@@ -61,12 +75,13 @@ impl Users {
                 manage: Vec::new(),
             })
         }));
+        is_open.then(|| self.console.clone())
     }
 
     /// `/demo/keys.json`.
     pub(super) fn router(&self) -> Router {
         let keys: serde_json::Map<_, _> =
-            self.0.iter().map(|(name, key)| ((*name).to_owned(), key.as_str().into())).collect();
+            self.users.iter().map(|(name, key)| ((*name).to_owned(), key.as_str().into())).collect();
         let text = serde_json::Value::from(keys).to_string();
         let headers = [
             (CONTENT_TYPE, "application/json"),
@@ -120,8 +135,17 @@ mod tests {
     fn what_is_configured_stays_as_it_is() {
         let users = Users::draw().unwrap();
         let mut gate = GateConfig { anonymous: Some(AnonymousConfig::default()), ..GateConfig::default() };
-        users.admit(&mut gate);
+        assert_eq!(users.admit(&mut gate), None);
         assert_eq!(gate.anonymous, Some(AnonymousConfig::default()));
         assert_eq!(gate.keys.len(), USERS.len());
+    }
+
+    #[test]
+    fn where_nothing_is_configured_the_console_has_a_key() {
+        let mut gate = GateConfig::default();
+        let key = Users::draw().unwrap().admit(&mut gate).unwrap();
+        let console =
+            gate.keys.iter().find(|config| Some(&config.hash) == keys::hash(&key).as_ref()).unwrap();
+        assert_eq!(console.manage, ["**"]);
     }
 }
