@@ -3,18 +3,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tidings_hub::live::{Carried, Way};
+use tidings_hub::live::{Carried, Watch as _, Way};
 use tidings_hub::ports::{
     Bounds, BoxFuture, Health, Log, LogError, Op, Outcome, Page, Publish, SeqRange, Sink, Snapshot,
     Submission, Want,
 };
 use tidings_hub::{
-    Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe, SystemClock, TopicName,
+    EventName, Filter, From, Hub, Limits, Position, ResumePoint, Selector, Selectors, Subscribe, SystemClock,
+    TopicName,
 };
 use tidings_log::{LogConfig, MemoryLog};
 use tidings_reactor::mailbox::Stage;
@@ -30,10 +31,11 @@ pub(crate) struct World {
     pub(crate) open: Arc<AtomicUsize>,
     mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
+    next: OnceLock<Box<World>>,
 }
 
-/// `S topic,topic [from]\n` subscribes, `B topic,topic\n` too, with an answer that no socket holds; `P\n` is answered
-/// `pong`, `W\n` a while later; anything else is handed off.
+/// `S topic,topic [from [types grant]]\n` subscribes, `B topic,topic\n` too, with an answer that no socket holds; `P\n` is
+/// answered `pong`, `W\n` a while later; anything else is handed off. A type or grant that is `-` is none.
 struct LineDoor {
     hub: Hub,
     handed: Arc<AtomicUsize>,
@@ -109,6 +111,14 @@ impl Door for LineDoor {
                 Answer { bytes: [&vec![b'.'; BIG_BYTES], &bytes[..]].concat(), then }
             }
             ["S", topics, from] => stream(&hub, topics, parse(from)),
+            ["S", topics, from, types, grant] => {
+                let types = types.split(',').filter(|name| *name != "-");
+                let types = types.map(|name| EventName::parse(name).unwrap()).collect();
+                let filter = Filter::topics(selectors(topics)).with_events(types);
+                let mut ask = Subscribe::new(filter).from(parse(from));
+                ask.grant = Arc::new(selectors(grant));
+                answer(&hub, ask)
+            }
             _ => return Look::Other,
         };
         Look::Request { bytes: end + 1, answer: Box::pin(std::future::ready(answer)) }
@@ -145,14 +155,22 @@ impl Door for LineDoor {
 fn parse(from: &str) -> From {
     match from {
         "start" => From::Start,
+        "tail" => From::Tail,
         "last" => From::Last,
         id => From::After(ResumePoint::parse(id.as_bytes()).unwrap()),
     }
 }
 
 fn stream(hub: &Hub, topics: &str, from: From) -> Answer {
-    let selectors = topics.split(',').map(|topic| Selector::parse(topic).unwrap()).collect();
-    let ask = Subscribe::new(Filter::topics(Selectors::new(selectors))).from(from);
+    answer(hub, Subscribe::new(Filter::topics(selectors(topics))).from(from))
+}
+
+fn selectors(names: &str) -> Selectors {
+    let names = names.split(',').filter(|name| *name != "-");
+    Selectors::new(names.map(|name| Selector::parse(name).unwrap()).collect())
+}
+
+fn answer(hub: &Hub, ask: Subscribe) -> Answer {
     match hub.carry(ask) {
         Ok(carried) => {
             let kind = if matches!(carried.way, Way::Live(_)) { "live" } else { "fed" };
@@ -204,6 +222,11 @@ impl World {
         let log = Defect(MemoryLog::open(clock.clone(), LogConfig::default()).unwrap());
         let hub = Hub::open(Arc::new(log), clock, limits).unwrap();
         hub.spawn_ticks().unwrap();
+        Self::of(hub, config, room)
+    }
+
+    /// A reactor more, before a hub.
+    fn of(hub: Hub, config: Config, room: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         // Small, so that writes are short.
@@ -215,7 +238,7 @@ impl World {
             Reactor::new(hub.clone(), door, config, vec![listener], Arc::clone(&mailbox), Vec::new())
                 .unwrap();
         let thread = Some(std::thread::spawn(|| reactor.run()));
-        Self { hub, addr, handed, open, mailbox, thread }
+        Self { hub, addr, handed, open, mailbox, thread, next: OnceLock::new() }
     }
 
     pub(crate) fn submit(&self, ops: Vec<Op>) {
@@ -237,12 +260,23 @@ impl World {
 
     /// One that has asked and heard nothing yet.
     pub(crate) fn reader_of(&self, line: &str) -> Reader {
-        let socket = TcpStream::connect(self.addr).unwrap();
+        let socket = TcpStream::connect(self.next.get().map_or(self.addr, |next| next.addr)).unwrap();
         rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 32_768).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut reader = Reader { socket, raw: Vec::new(), text: String::new(), begun: String::new() };
         reader.say(line);
         reader
+    }
+
+    /// From now on whoever comes goes to another reactor.
+    pub(crate) fn succeed(&self) {
+        let next = self.next.set(Box::new(Self::of(self.hub.clone(), config(), usize::MAX)));
+        assert!(next.is_ok(), "once");
+    }
+
+    /// The first reactor sends its streams away: with another one before the same hub, all a restart is to them.
+    pub(crate) fn send_away(&self, over_ms: u64) {
+        self.mailbox.drain(over_ms);
     }
 
     pub(crate) fn advance(&self, stage: Stage) {
