@@ -5,7 +5,6 @@
 //! once. One that is lacking was deleted, and a gap was told for it before anything later came. Its stream ends when all
 //! its topics are closed, and not before it has everything. Who is sent away comes back with the last id.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
