@@ -22,6 +22,7 @@ use crate::record::{Record, Topics};
 use crate::resume::{self, Gap, GapReason, Told};
 use crate::selector::Selectors;
 use crate::shard::{SubscriberKey, THREAD_PLACES_MAX};
+use crate::subscription::Probe;
 use crate::visible::Visible;
 
 /// Places taken from a thread at a time: what one chunk can hold of small events.
@@ -196,6 +197,11 @@ impl Feed {
     /// It goes on where somebody was who had everything: what it lacks, it lacks because it was slow.
     pub(crate) fn has_been_live(&mut self) {
         self.caught_up = true;
+    }
+
+    /// What can be asked of it while somebody else has it.
+    pub(crate) fn probe(&self) -> Probe {
+        Probe { hub: Arc::clone(&self.hub), shard: self.shard, key: self.key }
     }
 
     /// Whether it was found too far behind.

@@ -50,7 +50,7 @@ pub use record::{Control, EventBody, ItemKey, Once, Producer, Record, Topics, Wh
 pub use resume::{From, Gap, GapReason, Resume};
 pub use selector::{InvalidSelector, Selector, Selectors};
 pub use stats::Stats;
-pub use subscription::{CursorBlock, StreamError, Subscription};
+pub use subscription::{CursorBlock, Probe, StreamError, Subscription};
 pub use survey::TopicsNow;
 pub use tidings_codec::{EventId, EventName};
 pub use topic::{InvalidTopic, Retention, TopicConfig, TopicName};

@@ -364,11 +364,17 @@ impl Shard {
 
     /// How far the slowest is behind, in places.
     pub fn lag_max(&self) -> u64 {
-        let behind = |subscriber: &Subscriber| {
-            let is_behind = lacks(&self.filters[subscriber.filter], subscriber);
-            if is_behind { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
-        };
-        self.subscribers.iter().map(|(_, subscriber)| behind(subscriber)).max().unwrap_or(0)
+        self.subscribers.iter().map(|(_, subscriber)| self.behind(subscriber)).max().unwrap_or(0)
+    }
+
+    /// The same of one of them.
+    pub fn lag_of(&self, key: SubscriberKey) -> u64 {
+        self.subscribers.get(key).map_or(0, |subscriber| self.behind(subscriber))
+    }
+
+    fn behind(&self, subscriber: &Subscriber) -> u64 {
+        let is_behind = lacks(&self.filters[subscriber.filter], subscriber);
+        if is_behind { self.seen.0.saturating_sub(subscriber.through.0) } else { 0 }
     }
 
     /// How many subscribers select a topic.

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use crate::feed::{Feed, FeedError, STEPS_MAX, Step, Taken, View, Visit};
 use crate::filter::Filter;
 use crate::frame;
+use crate::hub::Inner;
 use crate::position::{Position, Seq};
 use crate::resume::{Gap, Resume};
+use crate::shard::SubscriberKey;
 
 /// How a block that only moves the reader's cursor is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,6 +41,33 @@ pub struct Subscription {
     partial: Option<(Seq, usize)>,
     chunk_bytes: usize,
     state: State,
+}
+
+/// What can be asked of a [`Subscription`] that an HTTP library has. Means nothing once that one is gone: another may have
+/// its place.
+#[derive(Clone)]
+pub struct Probe {
+    pub(crate) hub: Arc<Inner>,
+    pub(crate) shard: usize,
+    pub(crate) key: SubscriberKey,
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Probe({}.{})", self.shard, self.key)
+    }
+}
+
+impl Probe {
+    /// How many places it is behind; 0 for one that lacks nothing.
+    pub fn lag(&self) -> u64 {
+        self.hub.shards.get(self.shard).map_or(0, |shard| shard.lock().lag_of(self.key))
+    }
+
+    /// As [`Subscription::is_slow`].
+    pub fn is_slow(&self) -> bool {
+        self.hub.shards.get(self.shard).is_some_and(|shard| shard.lock().is_slow(self.key))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +155,11 @@ impl Subscription {
     /// cannot poll it, because its client takes nothing, cuts the connection.
     pub fn is_slow(&self) -> bool {
         self.feed.is_slow()
+    }
+
+    /// What can be asked of it while somebody else has it.
+    pub fn probe(&self) -> Probe {
+        self.feed.probe()
     }
 
     /// How the beginning was found.

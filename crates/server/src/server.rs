@@ -30,6 +30,9 @@ use crate::front::service::{Handle, Service};
 use crate::front::tls::{Tls, TlsError};
 use crate::gate::GateConfigError;
 
+/// Between two looks at connections that take nothing.
+const STUCK_LOOK: Duration = Duration::from_secs(1);
+
 /// Connections that wait to be accepted: after a restart everybody comes at once.
 const BACKLOG: u32 = 4_096;
 /// How far away the next timer is at most.
@@ -120,6 +123,8 @@ impl Server {
         let sampling = admin.is_some().then(|| AbortOnDrop(tokio::spawn(sample::run(Arc::clone(&app)))));
         open(&mut loops, admin, &app, Admin::new(Arc::clone(&app)), None, (&admin_room, "admin"));
         let _beat = AbortOnDrop(tokio::spawn(beat()));
+        let looks = app.hub.limits().has_lag_max();
+        let _looking = looks.then(|| AbortOnDrop(tokio::spawn(cut_stuck(Arc::clone(&app)))));
 
         shutdown.await;
         drain(&app).await;
@@ -212,6 +217,14 @@ impl Drop for CutOnDrop {
 async fn beat() {
     loop {
         sleep(BEAT).await;
+    }
+}
+
+/// Whoever is too far behind and takes nothing is cut: a stream that nobody can ask does not end by itself.
+async fn cut_stuck(app: Arc<App>) {
+    loop {
+        sleep(STUCK_LOOK).await;
+        app.connections.cut_stuck();
     }
 }
 

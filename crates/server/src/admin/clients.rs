@@ -59,7 +59,12 @@ fn no_such_id() -> Problem {
 pub(super) async fn list(app: &Arc<App>, query: &Query) -> Result<Value, Problem> {
     let count = query.count("limit", 100, COUNT_MAX)?;
     if query.get("sort") == "slowest" {
-        let (rows, silent) = slowest(app, count).await;
+        let (mut rows, silent) = slowest(app, count).await;
+        let lag = |row: &Value| row["lag"].as_u64().unwrap_or(0);
+        page_of_library(app, 0, usize::MAX, &mut rows);
+        rows.retain(|row| lag(row) > 0);
+        rows.sort_by_key(|row| std::cmp::Reverse(lag(row)));
+        rows.truncate(count);
         return Ok(json!({ "connections": rows, "next": null, "silent": silent }));
     }
     let invalid = || Problem::new(&problem::INVALID_PARAMETER, "after is what a listing gave as next");
@@ -89,8 +94,7 @@ fn page_of_library(app: &App, first: u64, left: usize, rows: &mut Vec<Value>) ->
             "age_ms": u64::try_from(held.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             "doing": if stream.is_some() { "stream" } else { "request" },
             "reads": stream,
-            // The library has it, and does not say.
-            "lag": null,
+            "lag": held.lag(),
             "by": held.listener,
         })
     }));

@@ -207,6 +207,35 @@ async fn a_connection_of_the_library_is_shown_and_cut() {
 }
 
 #[tokio::test]
+async fn a_stream_of_the_library_says_how_far_it_is_behind_and_is_cut_when_it_takes_nothing() {
+    let limits = Limits { lag_bytes_max: 1 << 20, ..Limits::default() };
+    let server = start_with(ServerConfig { reactors: 0, ..config() }, limits, axum::Router::new());
+    let mut reader = server.open("GET /topics/a\r\nAccept: text/event-stream").await;
+    read_until(&mut reader, "id: ").await;
+    let rows = async || server.ask_admin("GET /admin/connections").await.json()["connections"].clone();
+    let slowest =
+        async || server.ask_admin("GET /admin/connections?sort=slowest").await.json()["connections"].clone();
+    let lag = |rows: &serde_json::Value| {
+        let row = rows.as_array().unwrap().iter().find(|row| row["doing"] == "stream").cloned();
+        row.map(|row| row["lag"].clone())
+    };
+    assert_eq!(lag(&rows().await), Some(0.into()), "it lacks nothing");
+    let data = "x".repeat(64 << 10);
+    let mut behind = 0;
+    // It never reads: sockets and buffers fill up, then places count.
+    for _ in 0..400 {
+        assert_eq!(server.ask("POST /topics/a", &data).await.status, 200);
+        let seen = lag(&rows().await).and_then(|lag| lag.as_u64()).unwrap_or(behind);
+        if behind == 0 && seen > 0 {
+            assert!(lag(&slowest().await).is_some(), "it is among the slowest");
+        }
+        behind = seen;
+    }
+    assert!(behind > 0, "it was seen behind");
+    eventually("who takes nothing is cut", || server.app.hub.stats().subscribers == 0).await;
+}
+
+#[tokio::test]
 async fn the_overview_goes_on_where_a_reader_was() {
     let server = start();
     let mut first = open_admin(&server, "GET /admin/overview").await;

@@ -127,10 +127,14 @@ impl Ask {
             (Form::Stream, None) => match app.hub.subscribe(self.subscribe) {
                 Ok(subscription) => {
                     let (resume, position) = (subscription.resume(), subscription.position());
-                    if let Some(held) = parts.extensions.get::<Arc<Held>>() {
-                        held.note_stream(&selected(subscription.filter()));
-                    }
-                    Ok(stream(resume, position, Body::new(subscription)))
+                    let body = match parts.extensions.get::<Arc<Held>>() {
+                        Some(held) => {
+                            held.note_stream(&selected(subscription.filter()));
+                            Body::new(held.carry(subscription))
+                        }
+                        None => Body::new(subscription),
+                    };
+                    Ok(stream(resume, position, body))
                 }
                 Err(SubscribeError::Ended { at }) => Ok(over(at)),
                 Err(error) => refused(app, parts, &error),
