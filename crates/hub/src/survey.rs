@@ -68,6 +68,35 @@ impl Hub {
         TopicsNow { fold, epochs, head: visible.hot.head() }
     }
 
+    /// Events a second of each of some topics: over the last minute, or over the newest events if there were many, as far as
+    /// they are in memory.
+    pub fn rates<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<f64> {
+        /// As long as that is looked back,
+        const SPAN_MS: u64 = 60_000;
+        /// and no further than so many events of a topic, so that publishing does not wait for it.
+        const EVENTS_MAX: usize = 100;
+        /// What came at once came within this.
+        const SPAN_MS_MIN: u64 = 1_000;
+        let now_ms = self.now_ms();
+        let visible = self.inner.visible.read();
+        let rate = |name: &'a str| {
+            let (mut count, mut span_ms) = (0usize, SPAN_MS);
+            for entry in visible.hot.thread(name, Seq::ZERO) {
+                let ago_ms = now_ms.saturating_sub(entry.time_ms);
+                if ago_ms > SPAN_MS {
+                    break;
+                }
+                count += 1;
+                if count == EVENTS_MAX {
+                    span_ms = ago_ms.max(SPAN_MS_MIN);
+                    break;
+                }
+            }
+            count as f64 * 1_000.0 / span_ms as f64
+        };
+        names.into_iter().map(rate).collect()
+    }
+
     /// Bytes that the history takes where it is kept; `None` if the store does not know.
     pub fn log_bytes(&self) -> Option<u64> {
         self.inner.log.bytes()

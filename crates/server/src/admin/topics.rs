@@ -83,7 +83,20 @@ pub(super) async fn list(app: &Arc<App>, access: &Access, query: &Query) -> Resu
             recent(&topics, &wanted, &access, count)
         }
     });
-    search.await.map_err(|_| Problem::new(&problem::BUSY, "the search broke off; ask again").retry_after(1))
+    let mut found = search
+        .await
+        .map_err(|_| Problem::new(&problem::BUSY, "the search broke off; ask again").retry_after(1))?;
+    add_rates(app, &mut found);
+    Ok(found)
+}
+
+/// How much is published to those that are shown.
+fn add_rates(app: &App, found: &mut Value) {
+    let rows = found["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rates = app.hub.rates(rows.iter().filter_map(|row| row["name"].as_str()));
+    for (row, rate) in found["topics"].as_array_mut().into_iter().flatten().zip(rates) {
+        row["per_second"] = rate.into();
+    }
 }
 
 fn is_open(access: &Access) -> bool {

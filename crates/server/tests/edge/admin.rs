@@ -156,6 +156,25 @@ async fn topics_are_found_page_by_page() {
     assert_eq!(glob["matched"], 10);
     let newest = server.ask_admin("GET /admin/topics?sort=recent&limit=1").await.json();
     assert_eq!(newest["topics"][0]["name"], "t/23");
+    for _ in 0..5 {
+        assert_eq!(server.ask("POST /topics/t/07", "x").await.status, 200);
+    }
+    let rate = async |name: &str| {
+        server.ask_admin(&format!("GET /admin/topics?q={name}")).await.json()["topics"][0]["per_second"]
+            .as_f64()
+    };
+    assert_eq!(
+        (rate("t/07").await, rate("t/08").await),
+        (Some(6.0 / 60.0), Some(1.0 / 60.0)),
+        "of the last minute"
+    );
+    for _ in 0..200 {
+        assert_eq!(server.ask("POST /topics/t/09", "x").await.status, 200);
+    }
+    assert!(
+        rate("t/09").await.unwrap() > 3.4,
+        "of the newest hundred, which came faster than a hundred a minute"
+    );
     for wrong in ["limit=0", "limit=501", "limit=x", "sort=size"] {
         let answer = server.ask_admin(&format!("GET /admin/topics?{wrong}")).await;
         assert_eq!(answer.problem(), "invalid-parameter", "{wrong}");
