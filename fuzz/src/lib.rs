@@ -5,6 +5,7 @@
 //! **Invariant:** a target depends on its input alone, so that what was found can be found again.
 
 pub mod decode;
+pub mod door;
 pub mod input;
 pub mod machine;
 #[path = "../../crates/codec/tests/wire/model.rs"]
@@ -16,10 +17,11 @@ pub mod round_trip;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names that the engine's programs have.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("decode", decode::check),
     ("round_trip", round_trip::check),
     ("hostile_ids", machine::check_ids),
     ("machine", machine::check_operations),
     ("resume", resume::check),
+    ("door", door::check),
 ];

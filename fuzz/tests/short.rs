@@ -2,6 +2,7 @@
 //! means something to the readers, mixed with bytes that mean nothing.
 
 use tidings_fuzz::TARGETS;
+use tidings_fuzz::door::{Verdict, verdict};
 use tidings_fuzz::input::Rng;
 
 const PIECES: [&[u8]; 34] = [
@@ -62,10 +63,67 @@ fn shortened(input: &[u8]) -> String {
     text.get(..400).map_or_else(|| text.clone(), |head| format!("{head}… ({} bytes)", input.len()))
 }
 
+/// Requests, some of them plain, most with something odd.
+fn requests(rng: &mut Rng) -> Vec<u8> {
+    const FIRST: [&str; 6] = [
+        "POST /topics/a HTTP/1.1",
+        "GET /events?topic=* HTTP/1.1",
+        "POST /events HTTP/1.1",
+        "GET /topics/a#x HTTP/1.1",
+        "PUT /topics/a HTTP/1.1",
+        "GET /elsewhere HTTP/1.0",
+    ];
+    const LINES: [&str; 16] = [
+        "Host: a",
+        "Content-Length: 3",
+        "content-length:0",
+        "Content-Length: 3, 3",
+        "Content-Length: +3",
+        "Content-Length: 99999999999999999999",
+        "Transfer-Encoding: chunked",
+        "TRANSFER-ENCODING: identity",
+        "Connection: close",
+        "Connection: keep-alive",
+        "Content-Type: text/event-stream",
+        "Accept: application/json",
+        "Expect: 100-continue",
+        " folded: x",
+        "X-A:",
+        "x-a: \t\u{e9} ",
+    ];
+    let mut bytes = Vec::new();
+    for _ in 0..=rng.below(3) {
+        let end: &[u8] = if rng.below(8) == 0 { b"\n" } else { b"\r\n" };
+        let first = if rng.below(4) > 0 { rng.below(4) } else { rng.below(FIRST.len()) };
+        bytes.extend_from_slice(FIRST[first].as_bytes());
+        bytes.extend_from_slice(end);
+        for _ in 0..rng.below(4) {
+            let line = if rng.below(2) == 0 { rng.below(2) } else { rng.below(LINES.len()) };
+            bytes.extend_from_slice(LINES[line].as_bytes());
+            bytes.extend_from_slice(end);
+        }
+        bytes.extend_from_slice(end);
+        bytes.extend_from_slice(&b"abcdef"[..rng.below(7)]);
+    }
+    for _ in 0..rng.below(3) {
+        let at = rng.below(bytes.len());
+        match rng.below(3) {
+            0 => bytes[at] = b"\r\n: \0\t\xffa"[rng.below(8)],
+            1 => bytes.insert(at, b"\r\n: \0\t\xffa"[rng.below(8)]),
+            _ => _ = bytes.remove(at),
+        }
+    }
+    bytes
+}
+
 fn run(name: &str, inputs: usize) {
+    run_with(name, inputs, bytes);
+}
+
+fn run_with(name: &str, inputs: usize, make: fn(&mut Rng) -> Vec<u8>) {
     let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("a target");
     for seed in 0..inputs as u64 {
-        let input = bytes(&mut Rng::seeded(seed));
+        let input = make(&mut Rng::seeded(seed));
         // The panic's message is the target's; this says how to have the input again.
         let outcome = std::panic::catch_unwind(|| target(&input));
         assert!(outcome.is_ok(), "{name}: seed {seed}, input {:?}", shortened(&input));
@@ -95,4 +153,15 @@ fn machine() {
 #[test]
 fn resume() {
     run("resume", 4_000);
+}
+
+#[test]
+fn door() {
+    run("door", 200);
+    run_with("door", 6_000, requests);
+    let taken = (0..6_000).filter(
+        |seed| matches!(verdict(&requests(&mut Rng::seeded(*seed))), Verdict::Taken(bytes) if bytes > 0),
+    );
+    // Otherwise it would say nothing.
+    assert!(taken.count() > 1_000);
 }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use crate::{Failure, campaign, repo};
 
 /// The targets, as `fuzz/engine` names its programs.
-const TARGETS: [&str; 5] = ["decode", "round_trip", "hostile_ids", "machine", "resume"];
+const TARGETS: [&str; 6] = ["decode", "round_trip", "hostile_ids", "machine", "resume", "door"];
 
 /// What `cargo fuzz` would pass, without a sanitizer: there is no unsafe code to watch.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -4,8 +4,7 @@
 //! gate and the same routes as all others. Everything else (also whatever is odd, or malformed) goes on to the HTTP
 //! library with the bytes that were read, so that there is one place which refuses.
 //!
-//! **Invariant:** a request is taken only if its length has one meaning: one `Content-Length` of digits, or none, and no
-//! `Transfer-Encoding` (RFC 9112, 6.3).
+//! What the bytes mean, [`super::request`] says.
 
 use std::cell::RefCell;
 use std::io::{self, Write as _};
@@ -15,9 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderName, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use tidings_reactor::{Answer, Door, Look, Then};
 use tokio::net::TcpStream;
@@ -29,15 +27,12 @@ use super::accept::Grumble;
 use super::carry::Carry;
 use super::connection::{self, Limits};
 use super::crossing::{Crossing, Leaving};
+use super::request::{Found, HEADERS_MAX, look, request};
 use super::service::Service;
 use crate::app::App;
 use crate::drain::Stage;
 use crate::protocols::native;
 
-/// Bytes of a body that is taken whole here.
-const BODY_BYTES_MAX: usize = 60 << 10;
-/// Header lines that are looked at; a request with more is for the library.
-const HEADERS_MAX: usize = 64;
 /// Room for a usual answer.
 const ANSWER_BYTES: usize = 512;
 
@@ -95,127 +90,20 @@ pub(crate) fn serve(
     });
 }
 
-/// What a request's head says that matters here.
-#[derive(Debug, PartialEq, Eq)]
-struct Head<'a> {
-    method: Method,
-    target: &'a str,
-    head_bytes: usize,
-    body_bytes: usize,
-    /// The body is to be read as it comes.
-    flows: bool,
-    closes: bool,
-}
-
-/// What was found where a request begins.
-#[derive(Debug, PartialEq, Eq)]
-enum Found<'a> {
-    Partial,
-    Other,
-    Head(Head<'a>),
-}
-
-/// Looks at a request's head; `headers` is room for its lines.
-fn head<'h, 'b: 'h>(
-    bytes: &'b [u8],
-    headers: &'h mut [MaybeUninit<httparse::Header<'b>>],
-) -> (Found<'b>, &'h [httparse::Header<'b>]) {
-    let mut request = httparse::Request::new(&mut []);
-    let head_bytes = match request.parse_with_uninit_headers(bytes, headers) {
-        Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
-        Ok(httparse::Status::Partial) => return (Found::Partial, &[]),
-        Err(_) => return (Found::Other, &[]),
-    };
-    let method = match request.method {
-        Some("GET") => Method::GET,
-        Some("POST") => Method::POST,
-        _ => return (Found::Other, &[]),
-    };
-    let (Some(target), Some(1)) = (request.path, request.version) else { return (Found::Other, &[]) };
-    let headers: &'h [httparse::Header<'b>] = request.headers;
-    let (mut length, mut closes, mut flows, mut wants_json) = (None, false, false, false);
-    for header in headers {
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
-        match () {
-            () if is(CONTENT_LENGTH) => match digits(header.value) {
-                Some(bytes) if length.is_none() => length = Some(bytes),
-                _ => return (Found::Other, headers),
-            },
-            () if is(TRANSFER_ENCODING) || is(http::header::EXPECT) || is(http::header::UPGRADE) => {
-                return (Found::Other, headers);
-            }
-            () if is(CONNECTION) => match header.value {
-                value if value.eq_ignore_ascii_case(b"keep-alive") => {}
-                value if value.eq_ignore_ascii_case(b"close") => closes = true,
-                _ => return (Found::Other, headers),
-            },
-            () if is(http::header::ACCEPT) => wants_json |= has(header.value, b"json"),
-            () if is(http::header::CONTENT_TYPE) => {
-                flows |= has(header.value, b"event-stream") || has(header.value, b"ndjson");
-            }
-            () => {}
-        }
-    }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let body_bytes = length.unwrap_or(0);
-    // History is read and written in one piece: not on a thread that others wait for.
-    let is_history = method == Method::GET && (wants_json || query.contains("format"));
-    if !native::serves(path) || is_history || body_bytes > BODY_BYTES_MAX {
-        return (Found::Other, headers);
-    }
-    if method == Method::GET && body_bytes > 0 {
-        return (Found::Other, headers);
-    }
-    (Found::Head(Head { method, target, head_bytes, body_bytes, flows, closes }), headers)
-}
-
-fn has(value: &[u8], word: &[u8]) -> bool {
-    value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
-}
-
-fn digits(value: &[u8]) -> Option<usize> {
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
-    digits.parse().ok()
-}
-
-/// A request as the routes take it. It shares one copy of the bytes.
-fn request(head: &Head<'_>, lines: &[httparse::Header<'_>], bytes: &[u8]) -> Option<Request<Body>> {
-    let all = Bytes::copy_from_slice(bytes.get(..head.head_bytes + head.body_bytes)?);
-    let place = |part: &[u8]| {
-        let from = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
-        (from + part.len() <= all.len()).then(|| all.slice(from..from + part.len()))
-    };
-    let mut headers = HeaderMap::with_capacity(lines.len());
-    for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_maybe_shared(place(line.value)?).ok()?);
-    }
-    let mut request = Request::new(Body::from(all.slice(head.head_bytes..)));
-    *request.method_mut() = head.method.clone();
-    *request.version_mut() = Version::HTTP_11;
-    *request.uri_mut() = Uri::from_maybe_shared(place(head.target.as_bytes())?).ok()?;
-    *request.headers_mut() = headers;
-    Some(request)
-}
-
 impl Door for FrontDoor {
     fn look(&mut self, bytes: &[u8]) -> Look {
         let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let (found, lines) = head(bytes, &mut lines);
-        let head = match found {
-            Found::Partial => return Look::More,
+        let (head, lines) = match look(bytes, &mut lines, self.app.config.headers_max, native::serves) {
+            Found::More => return Look::More,
             Found::Other => return Look::Other,
-            Found::Head(head) if lines.len() > self.app.config.headers_max => {
-                debug!(lines = lines.len(), target = head.target.len(), "more header lines than headers_max");
+            Found::TooMany(lines) => {
+                debug!(lines, "more header lines than headers_max");
                 return Look::Other;
             }
-            Found::Head(head) => head,
+            Found::Whole(head, lines) => (head, lines),
         };
-        let taken = head.head_bytes + head.body_bytes;
-        if bytes.len() < taken {
-            return if head.flows { Look::Other } else { Look::More };
-        }
-        let Some(mut request) = request(&head, lines, bytes) else { return Look::Other };
+        let Some(request) = request(&head, lines, bytes) else { return Look::Other };
+        let mut request = request.map(Body::from);
         let carry = (head.method == Method::GET).then(Carry::default);
         if let Some(carry) = &carry {
             request.extensions_mut().insert(carry.clone());
@@ -226,7 +114,7 @@ impl Door for FrontDoor {
             let closes = closes || app.drain.stage() >= Stage::Stopping;
             answer(response, carry, closes).await
         });
-        Look::Request { bytes: taken, answer }
+        Look::Request { bytes: head.bytes(), answer }
     }
 
     fn hand_off(&mut self, socket: std::net::TcpStream, read: Vec<u8>) {
@@ -357,89 +245,4 @@ fn write_date(out: &mut Vec<u8>) {
         write_header(&DATE, text.as_bytes(), out);
     });
     out.extend_from_slice(b"\r\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(bytes: &str, expected: &str) {
-        let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let found = match head(bytes.as_bytes(), &mut lines).0 {
-            Found::Partial => "partial".to_owned(),
-            Found::Other => "other".to_owned(),
-            Found::Head(head) => format!(
-                "{} {} {}+{}{}",
-                head.method,
-                head.target,
-                head.head_bytes,
-                head.body_bytes,
-                if head.closes { " close" } else { "" }
-            ),
-        };
-        assert_eq!(found, expected, "{bytes}");
-    }
-
-    #[test]
-    fn only_plain_publishes_and_subscriptions_stay() {
-        check("GET /topics/a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /topics/a 35+0");
-        check(
-            "POST /topics/a?event=x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
-            "POST /topics/a?event=x 54+3",
-        );
-        check("POST /events HTTP/1.1\r\nConnection: Close\r\n\r\n", "POST /events 44+0 close");
-        check("GET /events?topic=*", "partial");
-        for other in [
-            "GET /topics/a HTTP/1.0\r\n\r\n",
-            "PUT /topics/a HTTP/1.1\r\n\r\n",
-            "HEAD /topics/a HTTP/1.1\r\n\r\n",
-            "GET /elsewhere HTTP/1.1\r\n\r\n",
-            "GET http://a/topics/a HTTP/1.1\r\n\r\n",
-            "GET /topics/a?format=json HTTP/1.1\r\n\r\n",
-            "GET /topics/a HTTP/1.1\r\nAccept: application/JSON\r\n\r\n",
-            "GET /topics/a HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
-            "GET /topics/a HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-            "POST /topics/a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n",
-            "POST /topics/a HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "\x16\x03\x01",
-        ] {
-            check(other, "other");
-        }
-    }
-
-    #[test]
-    fn a_length_with_two_meanings_is_not_taken() {
-        for lines in [
-            "Content-Length: 1\r\nTransfer-Encoding: chunked",
-            "Transfer-Encoding: chunked\r\nContent-Length: 1",
-            "Transfer-Encoding: identity",
-            "transfer-encoding: xchunked",
-            "Content-Length: 1\r\nContent-Length: 2",
-            "Content-Length: 1\r\nCONTENT-LENGTH: 1",
-            "Content-Length: +1",
-            "Content-Length: -1",
-            "Content-Length: 1, 1",
-            "Content-Length: 0x1",
-            "Content-Length: 1 1",
-            "Content-Length:",
-            "Content-Length: 18446744073709551617",
-            "Content-Length : 1",
-            "Content-Length: 1\r\n folded: x",
-        ] {
-            check(&format!("POST /topics/a HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\nx"), "other");
-        }
-    }
-
-    #[test]
-    fn a_request_shares_the_bytes_and_loses_none() {
-        let bytes = b"POST /topics/a?event=x HTTP/1.1\r\nHost: b\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 4\r\n\r\ndataGET";
-        let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
-        let (Found::Head(head), lines) = head(bytes, &mut lines) else { panic!() };
-        let request = request(&head, lines, bytes).unwrap();
-        assert_eq!((request.uri().path(), request.uri().query()), ("/topics/a", Some("event=x")));
-        assert_eq!(request.headers().get_all("x-two").iter().collect::<Vec<_>>(), ["1", "2"]);
-        assert_eq!(head.head_bytes + head.body_bytes, bytes.len() - 3);
-    }
 }

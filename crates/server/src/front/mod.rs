@@ -17,6 +17,8 @@ pub(crate) mod framing;
 pub mod held;
 #[cfg(target_os = "linux")]
 pub(crate) mod reactors;
+#[cfg(target_os = "linux")]
+pub(crate) mod request;
 pub mod service;
 pub(crate) mod stream;
 #[cfg(test)]
