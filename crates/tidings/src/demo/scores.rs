@@ -16,7 +16,8 @@ const RECORDED: &str = include_str!("matches.json");
 const MINUTE: Duration = Duration::from_millis(500);
 const HALF: u32 = 45;
 const WHOLE: u32 = 90;
-const PAUSE: Duration = Duration::from_secs(6);
+/// Shorter than the tunnel of the page, in which something has to happen.
+const PAUSE: Duration = Duration::from_secs(4);
 const CLOCK_MINUTES: u32 = 5;
 const KEPT: u64 = 200;
 

@@ -63,13 +63,25 @@ function show(type, { data }) {
 
 const make = (target, lastEventId) => new EventSource(target, { ...patient, lastEventId });
 const handlers = Object.fromEntries(TYPES.map((type) => [type, (event) => show(type, event)]));
+const plural = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+/** Counts from when there is a connection again, however long that took. */
+function outOfTunnel() {
+  if (!tunnel) return;
+  setTimeout(() => {
+    if (!tunnel) return;
+    const { events, goals } = tunnel;
+    tunnel = null;
+    byId('said').textContent = `After the tunnel ${plural(events, 'event')} came at once, ${plural(goals, 'goal')} among them.`;
+    byId('tunnel').disabled = false;
+  }, AT_ONCE_MS);
+}
+
 const stream = follow(
   '/events?topic=demo/scores/*&from=last',
-  { ...handlers, 'tidings.gap': (event) => list.add('a gap', event.data, 'data gap') },
+  { ...handlers, 'tidings.gap': (event) => list.add('a gap', event.data, 'data gap'), open: outOfTunnel },
   make,
 );
-
-const plural = (count, what) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 byId('tunnel').addEventListener('click', () => {
   const button = byId('tunnel');
@@ -86,11 +98,5 @@ byId('tunnel').addEventListener('click', () => {
     tunnel = { events: 0, goals: 0 };
     byId('said').textContent = 'Out of the tunnel.';
     stream.open();
-    setTimeout(() => {
-      const { events, goals } = tunnel;
-      tunnel = null;
-      byId('said').textContent = `After the tunnel ${plural(events, 'event')} came at once, ${plural(goals, 'goal')} among them.`;
-      button.disabled = false;
-    }, AT_ONCE_MS);
   }, TUNNEL_MS);
 });
