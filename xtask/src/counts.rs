@@ -11,14 +11,19 @@ use crate::test::child;
 use crate::{Failure, repo};
 
 /// The paths, and how often each is gone: twice as often for the second count.
-const PATHS: &[(&str, u64)] =
-    &[("decode", 64_000), ("encode", 64_000), ("commit", 6_400), ("deliver", 6_400), ("deliver-own", 6_400)];
+const PATHS: &[(&str, u64)] = &[
+    ("decode", 64_000),
+    ("encode", 64_000),
+    ("commit", 6_400),
+    ("deliver", 25_600),
+    ("deliver-own", 25_600),
+];
 
 /// What is written down.
 const KEPT: &str = "bench/counts.txt";
 
-/// By how much a count may differ: hash tables begin anywhere, threads meet anywhere.
-const ALLOWED: f64 = 0.06;
+/// By how much a count may differ: hash tables begin anywhere, threads meet anywhere (delivery: 288 to 302).
+const ALLOWED: f64 = 0.1;
 
 /// Counts all paths and compares, or writes down what was found.
 ///
@@ -126,8 +131,8 @@ mod tests {
     fn a_path_may_not_become_dearer_or_be_unknown() {
         let kept = counts("# a comment\ndecode 100\nencode 1000\n");
         assert_eq!(compare(&counts("decode 105\nencode 500"), &kept), Ok(()));
-        let fault = compare(&counts("decode 107\nencode 1000"), &kept).unwrap_err();
-        assert!(fault.contains("decode takes 107") && !fault.contains("encode"), "{fault}");
+        let fault = compare(&counts("decode 111\nencode 1000"), &kept).unwrap_err();
+        assert!(fault.contains("decode takes 111") && !fault.contains("encode"), "{fault}");
         assert!(compare(&counts("decode 100\nother 1"), &kept).unwrap_err().contains("other is not in"));
         assert!(read("decode many").is_err());
         assert_eq!(counts(&table(&kept)), kept);

@@ -12,8 +12,8 @@ use tidings_reactor::{Answer, Config, Door, Look, Mailbox, Reactor, Then};
 
 use crate::{publish, submit};
 
-/// Streams at once.
-const STREAMS: usize = 16;
+/// Streams at once: many, so that how often the reactor wakes for them says little.
+const STREAMS: usize = 256;
 
 /// Answers a line with a stream of the topic that it names.
 struct Lines(Hub);
@@ -23,7 +23,8 @@ impl Door for Lines {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Look::More };
         let topic = String::from_utf8_lossy(&bytes[..end]).into_owned();
         let selectors = Selectors::new(vec![Selector::parse(&topic).expect("a topic")]);
-        let carried: Carried = self.0.carry(Subscribe::new(Filter::topics(selectors))).expect("there is room");
+        let carried: Carried =
+            self.0.carry(Subscribe::new(Filter::topics(selectors))).expect("there is room");
         let answer = Answer { bytes: b"\r\n".to_vec(), then: Then::Stream(carried) };
         Look::Request { bytes: end + 1, answer: Box::pin(std::future::ready(answer)) }
     }
@@ -59,7 +60,8 @@ pub(crate) fn run(times: u64, own: bool) {
         accept_pause_ms: 100,
         connections_max: 1_000,
     };
-    let reactor = Reactor::new(hub.clone(), Lines(hub.clone()), config, vec![listener], mailbox.clone(), vec![]);
+    let reactor =
+        Reactor::new(hub.clone(), Lines(hub.clone()), config, vec![listener], mailbox.clone(), vec![]);
     let reactor = reactor.expect("there are descriptors");
     let thread = std::thread::spawn(|| reactor.run());
 

@@ -36,7 +36,8 @@ struct Connection {
 fn main() {
     let mut words = std::env::args().skip(1).map(|word| word.parse::<usize>().expect("PORT THREADS"));
     let (port, threads) = (words.next().expect("a port"), words.next().expect("a number of threads"));
-    let listener = TcpListener::bind(("127.0.0.1", u16::try_from(port).expect("a port"))).expect("a free port");
+    let listener =
+        TcpListener::bind(("127.0.0.1", u16::try_from(port).expect("a port"))).expect("a free port");
     rustix::net::listen(&listener, 4_096).expect("a longer backlog");
     rustix::net::sockopt::set_tcp_nodelay(&listener, true).expect("no delay");
     listener.set_nonblocking(true).expect("non-blocking");
@@ -110,7 +111,13 @@ fn run(shared: &Shared, number: usize, listener: &TcpListener) {
     }
 }
 
-fn answer(shared: &Shared, connections: &mut Slab<Connection>, key: usize, flags: EventFlags, buffer: &mut [u8]) {
+fn answer(
+    shared: &Shared,
+    connections: &mut Slab<Connection>,
+    key: usize,
+    flags: EventFlags,
+    buffer: &mut [u8],
+) {
     let Some(connection) = connections.get_mut(key) else { return };
     if flags.intersects(EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP) {
         connections.remove(key);
