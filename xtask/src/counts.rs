@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::test::child;
-use crate::{Failure, repo};
+use crate::Failure;
+use crate::test::{child, steps};
 
 /// The paths, and how often each is gone: twice as often for the second count.
 const PATHS: &[(&str, u64)] = &[
@@ -25,34 +25,46 @@ const KEPT: &str = "bench/counts.txt";
 /// By how much a count may differ: hash tables begin anywhere, threads meet anywhere (delivery: 288 to 302).
 const ALLOWED: f64 = 0.1;
 
-/// Counts all paths and compares, or writes down what was found.
+/// How it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Built {
+    /// As tests are: most of it is there already when they have run.
+    ForTests,
+    /// As the product is.
+    Release,
+}
+
+/// Counts all paths and compares, or writes down what was found, or only tells it.
 ///
 /// # Errors
 /// If something cannot be built or run, or a path has become dearer.
 pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
-    let keeps = match words {
-        [] => false,
-        ["--keep"] => true,
-        other => return Err(format!("unknown arguments {other:?}: --keep, or nothing")),
-    };
-    let found = count(root)?;
-    if keeps {
-        return std::fs::write(root.join(KEPT), table(&found)).map_err(|error| format!("{KEPT}: {error}"));
+    match words {
+        [] => {
+            let kept =
+                std::fs::read_to_string(root.join(KEPT)).map_err(|error| format!("{KEPT}: {error}"))?;
+            compare(&count(root, Built::ForTests)?, &read(&kept)?)
+        }
+        ["--keep"] => {
+            let found = count(root, Built::ForTests)?;
+            std::fs::write(root.join(KEPT), table(&found)).map_err(|error| format!("{KEPT}: {error}"))
+        }
+        ["--release"] => count(root, Built::Release).map(drop),
+        other => Err(format!("unknown arguments {other:?}: --keep, --release, or nothing")),
     }
-    let kept = std::fs::read_to_string(root.join(KEPT)).map_err(|error| format!("{KEPT}: {error}"))?;
-    compare(&found, &read(&kept)?)
 }
 
 /// Instructions for one time of each path.
-fn count(root: &Path) -> Result<BTreeMap<String, u64>, Failure> {
-    let bench = root.join("bench");
-    let mut build = Command::new(repo::cargo());
-    build.current_dir(&bench).args(["build", "--locked", "--release", "-p", "tidings-bench-counts"]);
-    child::run(&mut build)?;
+fn count(root: &Path, built: Built) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut what = vec!["--package", "tidings-counts"];
+    if built == Built::Release {
+        what.push("--release");
+    }
+    let program = steps::build(root, &what)?;
     let mut found = BTreeMap::new();
     for (path, times) in PATHS {
-        let once = collected(&bench, path, *times)?;
-        let twice = collected(&bench, path, times * 2)?;
+        let once = collected(root, &program, path, *times)?;
+        let twice = collected(root, &program, path, times * 2)?;
         let each = twice.saturating_sub(once) / times;
         println!("{path}: {each} instructions");
         found.insert((*path).to_owned(), each);
@@ -60,10 +72,10 @@ fn count(root: &Path) -> Result<BTreeMap<String, u64>, Failure> {
     Ok(found)
 }
 
-fn collected(bench: &Path, path: &str, times: u64) -> Result<u64, Failure> {
+fn collected(root: &Path, program: &Path, path: &str, times: u64) -> Result<u64, Failure> {
     let mut command = Command::new("valgrind");
-    command.current_dir(bench).args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1"]);
-    command.args(["target/release/tidings-bench-counts", path, &times.to_string()]);
+    command.current_dir(root).args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1"]);
+    command.arg(program).args([path, &times.to_string()]);
     let mut collected = None;
     let mut said = String::new();
     child::listen(&mut command, |line| {

@@ -32,7 +32,8 @@ cargo xtask <command>
   bench compare --host NAME   SSE, WebSocket, long and short polling, by turns with peers; kept there too
         [--rounds 5] [--seconds 3] [--subscribers 10000] [--profile dev]  dev: only to try the command, quickly built
         [--gib 10] [--reuse DIR]  of log: DIR keeps the large log for the next run
-  counts [--keep]             instructions of the hot paths beside those in bench/counts.txt; --keep: write them there
+  counts [--keep | --release] instructions of the hot paths beside those in bench/counts.txt; --keep: write them there;
+                              --release: only tell them, built as the product is
   bench page RUN…             the figures of runs into the tables and plots of docs/src/benchmarks.md
   fuzz [--seconds N] [--host NAME] [--only TARGET]
                               coverage-guided inputs for what must hold for any bytes; leaves a record in bench/runs";

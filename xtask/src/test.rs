@@ -6,7 +6,7 @@
 
 pub(crate) mod child;
 mod needs;
-mod steps;
+pub(crate) mod steps;
 mod tally;
 
 use std::path::Path;

@@ -206,14 +206,19 @@ fn node_tests(directory: &Path, binary: &Path, files: &[&str], tally: &mut Tally
     if tally.ran() == before { Err("not one test ran".to_owned()) } else { Ok(()) }
 }
 
-/// Builds the binary as developers do and asks cargo where it put it.
+/// Builds the binary as developers do.
 fn build_tidings(root: &Path) -> Result<PathBuf, Failure> {
-    child::run(cargo(root).args(["build", "--package", "tidings", "--bin", "tidings"]))?;
+    build(root, &["--package", "tidings", "--bin", "tidings"])
+}
+
+/// Builds a program and asks cargo where it put it.
+pub(crate) fn build(root: &Path, what: &[&str]) -> Result<PathBuf, Failure> {
+    child::run(cargo(root).arg("build").args(what))?;
     let mut path = None;
     let mut command = cargo(root);
-    command.args(["build", "--quiet", "--package", "tidings", "--bin", "tidings", "--message-format=json"]);
+    command.args(["build", "--quiet", "--message-format=json"]).args(what);
     child::listen(&mut command, |line| path = executable(line).or_else(|| path.take()))?;
-    path.map(PathBuf::from).ok_or_else(|| "cargo built no binary called tidings".to_owned())
+    path.map(PathBuf::from).ok_or_else(|| format!("cargo built no program: {}", what.join(" ")))
 }
 
 /// The path in one of cargo's JSON messages, if it tells of an executable.

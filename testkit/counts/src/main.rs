@@ -1,4 +1,4 @@
-//! `tidings-bench-counts PATH TIMES`: goes a hot path so many times, under a program that counts instructions. Twice as
+//! `tidings-counts PATH TIMES`: goes a hot path so many times, under a program that counts instructions. Twice as
 //! many times shows what one time costs, without what is done once.
 
 mod deliver;
@@ -21,7 +21,7 @@ const BATCH: usize = 64;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (Some(path), Some(Ok(times))) = (words.first(), words.get(1).map(|times| times.parse())) else {
-        eprintln!("tidings-bench-counts decode|encode|commit|deliver|deliver-own TIMES");
+        eprintln!("tidings-counts decode|encode|commit|deliver|deliver-own TIMES");
         return ExitCode::FAILURE;
     };
     match path.as_str() {
@@ -97,8 +97,8 @@ pub(crate) fn submit(hub: &Hub, ops: Vec<Op>) {
 fn commit(times: u64) {
     let (hub, data) = (hub(), Bytes::from(vec![b'x'; 100]));
     let topics: Vec<_> = (0..TOPICS).map(|n| TopicName::parse(&format!("t/{n}")).expect("a name")).collect();
-    for round in 0..times.div_ceil(BATCH as u64) {
-        let topic = |at: usize| &topics[(round as usize * BATCH + at) % TOPICS];
-        submit(&hub, (0..BATCH).map(|at| publish(topic(at), &data)).collect());
+    let mut topics = topics.iter().cycle();
+    for _ in 0..times.div_ceil(BATCH as u64) {
+        submit(&hub, topics.by_ref().take(BATCH).map(|topic| publish(topic, &data)).collect());
     }
 }
