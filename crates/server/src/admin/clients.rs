@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::api::Query;
 use crate::app::App;
+use crate::front::held::Held;
 use crate::problem::{self, Problem};
 #[cfg(target_os = "linux")]
 use crate::protocols::native::selected;
@@ -60,10 +61,11 @@ pub(super) async fn list(app: &Arc<App>, query: &Query) -> Result<Value, Problem
     let count = query.count("limit", 100, COUNT_MAX)?;
     if query.get("sort") == "slowest" {
         let (mut rows, silent) = slowest(app, count).await;
-        let lag = |row: &Value| row["lag"].as_u64().unwrap_or(0);
-        page_of_library(app, 0, usize::MAX, &mut rows);
-        rows.retain(|row| lag(row) > 0);
-        rows.sort_by_key(|row| std::cmp::Reverse(lag(row)));
+        // Only those that lag become rows: there may be many that do not.
+        let held = app.connections.list(0, usize::MAX).0.into_iter();
+        let lags = held.filter(|(_, held)| held.lag().is_some_and(|lag| lag > 0));
+        rows.extend(lags.map(|(number, held)| row_of_library(number, &held)));
+        rows.sort_by_key(|row| std::cmp::Reverse(row["lag"].as_u64()));
         rows.truncate(count);
         return Ok(json!({ "connections": rows, "next": null, "silent": silent }));
     }
@@ -86,19 +88,21 @@ pub(super) async fn list(app: &Arc<App>, query: &Query) -> Result<Value, Problem
 
 fn page_of_library(app: &App, first: u64, left: usize, rows: &mut Vec<Value>) -> Option<Cursor> {
     let (found, next) = app.connections.list(first, left);
-    rows.extend(found.into_iter().map(|(number, held)| {
-        let stream = held.stream();
-        json!({
-            "id": format!("h.{number}"),
-            "peer": held.peer.map(|peer| peer.to_string()),
-            "age_ms": u64::try_from(held.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "doing": if stream.is_some() { "stream" } else { "request" },
-            "reads": stream,
-            "lag": held.lag(),
-            "by": held.listener,
-        })
-    }));
+    rows.extend(found.into_iter().map(|(number, held)| row_of_library(number, &held)));
     next.map(|number| Cursor::Library { number })
+}
+
+fn row_of_library(number: u64, held: &Held) -> Value {
+    let stream = held.stream();
+    json!({
+        "id": format!("h.{number}"),
+        "peer": held.peer.map(|peer| peer.to_string()),
+        "age_ms": u64::try_from(held.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "doing": if stream.is_some() { "stream" } else { "request" },
+        "reads": stream,
+        "lag": held.lag(),
+        "by": held.listener,
+    })
 }
 
 /// Ends a connection as it is: its client comes back, unless it was told not to.
