@@ -80,7 +80,7 @@ impl Snapshot {
         }
         let keys = self.keys.clone().take(if is_on(Mutant::CheckpointNoKeys) { 0 } else { usize::MAX });
         pour.piece().u64(keys.len() as u64);
-        for Entry { fingerprint, values, time_ms } in keys {
+        for Entry { fingerprint, values, time_ms } in keys.map(mutated) {
             let out = pour.piece();
             out.extend_from_slice(&fingerprint.to_bytes());
             values.into_iter().chain([time_ms]).for_each(|value| out.u64(value));
@@ -88,6 +88,21 @@ impl Snapshot {
         }
         pour.finish_with_crc()
     }
+}
+
+/// What a mutant makes of what is remembered of a producer; without one, what it is.
+fn mutated(mut entry: Entry) -> Entry {
+    if entry.fingerprint.is_producer() {
+        let [_, number, place] = &mut entry.values;
+        if is_on(Mutant::CheckpointNoProducers) {
+            entry.fingerprint = Fingerprint::from_bytes(entry.fingerprint.to_bytes().map(|byte| !byte));
+        } else if is_on(Mutant::CheckpointProducerAhead) {
+            *number += 1;
+        } else if is_on(Mutant::CheckpointProducerElsewhere) {
+            *place -= 1;
+        }
+    }
+    entry
 }
 
 fn encode_topic(name: &str, state: &TopicState, out: &mut Vec<u8>) {

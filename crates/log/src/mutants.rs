@@ -77,8 +77,18 @@ mutants! {
     SkipReservation,
     /// A replay does not remember keys.
     ReplayNoKeys,
+    /// A replay does not remember producers.
+    ReplayNoProducers,
+    /// A replay remembers a producer's number before the last one.
+    ReplayProducerBehind,
     /// A checkpoint has no keys.
     CheckpointNoKeys,
+    /// A checkpoint has no producers.
+    CheckpointNoProducers,
+    /// A checkpoint has the number after a producer's last one.
+    CheckpointProducerAhead,
+    /// A checkpoint has another place of a producer's last event.
+    CheckpointProducerElsewhere,
     /// Old segments are removed, and the checkpoint that knows of it is not written.
     RemoveBeforeCheckpoint,
     /// A compaction leaves out a part of what is alive.

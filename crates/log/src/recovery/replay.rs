@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use tidings_hub::fold::Fold;
 use tidings_hub::keys::Keys;
 use tidings_hub::ports::Trimmed;
-use tidings_hub::{Control, Record, Seq, TopicName, What};
+use tidings_hub::{Control, Once, Producer, Record, Seq, TopicName, What};
 
 use super::survey::{Found, Survey};
 use super::{Cure, Stop};
@@ -152,6 +152,15 @@ impl State {
             return;
         }
         if let Some(once) = record.event().and_then(|event| event.once.as_ref()) {
+            if let Once::Producer(producer) = once {
+                if is_on(Mutant::ReplayNoProducers) {
+                    return;
+                }
+                if is_on(Mutant::ReplayProducerBehind) && producer.seq > 0 {
+                    let behind = Once::Producer(Producer { seq: producer.seq - 1, ..producer.clone() });
+                    return self.keys.replay(&behind, record.seq, record.time_ms);
+                }
+            }
             self.keys.replay(once, record.seq, record.time_ms);
         }
     }

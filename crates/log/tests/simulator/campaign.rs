@@ -129,10 +129,10 @@ impl Campaign {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, acked, starts, losses, kills, faults } = self;
+        let Self { steps, acked, starts, losses, kills, faults, numbered, repeated } = self;
         write!(
             f,
-            "{steps} steps, {acked} acked operations, {starts} starts, {losses} losses of power, {kills} kills, {faults} calls failed"
+            "{steps} steps, {acked} acked operations ({numbered} numbered, {repeated} numbers repeated or refused), {starts} starts, {losses} losses of power, {kills} kills, {faults} calls failed"
         )
     }
 }

@@ -9,8 +9,9 @@ use tidings_log::tools;
 use tidings_testkit::disk::SimDisk;
 
 use super::super::common::Manual;
+use super::super::model::producers::IDS;
 use super::super::model::{Model, TOPICS};
-use super::World;
+use super::{World, ask};
 
 impl World {
     /// A bit of a file turns, on a copy of the disk: the start refuses, or a read does, or all is as it was. (After
@@ -37,13 +38,15 @@ impl World {
         let hurt = copy.copy(self.random.next());
         // Checkpoints that compaction needs, and headers of segments, are not mended in all cases yet.
         let is_mended = !name.ends_with(".ckpt") && (at >= 160 || !name.ends_with(".log"));
-        let Ok(log) = Manual::open(copy, &self.clock, self.config.clone()) else {
+        let Ok(mut log) = Manual::open(copy, &self.clock, self.config.clone()) else {
             return if is_mended { self.mend(&hurt, is_clean).map_err(said) } else { Ok(()) };
         };
         let Ok(found) = log.try_all("**") else {
             return if is_mended { self.mend(&hurt, is_clean).map_err(said) } else { Ok(()) };
         };
         let checked = self.over(&log, |model| model.check_rotten(&found, &log.log.bounds(), is_clean));
+        let checked =
+            checked.and_then(|()| if is_clean { self.check_producers_of(&mut log) } else { Ok(()) });
         checked.map_err(said)
     }
 
@@ -111,8 +114,13 @@ impl World {
         let copy = copy.kill();
         let repaired = tools::repair(&copy, false).map_err(|error| format!("it is not repaired: {error}"))?;
         let log = Manual::open(copy, &self.clock, self.config.clone());
-        let log = log.map_err(|error| format!("repaired ({:?}), it is refused: {error}", repaired.done))?;
+        let mut log =
+            log.map_err(|error| format!("repaired ({:?}), it is refused: {error}", repaired.done))?;
         let found = log.try_all("**").map_err(|error| format!("repaired, it is not read: {error}"))?;
+        for id in IDS {
+            let Some(known) = ask(&mut log, id)? else { break };
+            self.model.check_mended_producer(id, known, &found)?;
+        }
         let told = log.told.with(|told| told.lost.clone());
         let last = found.last().map_or(Seq::ZERO, |record| record.seq);
         // The end may look as if it had never been synced.
@@ -143,6 +151,23 @@ impl World {
         let bounds = log.log.bounds();
         let checked = self.over(&log, |model| model.check(&found, &bounds));
         let checked = checked.and_then(|()| self.model.check_new_life(&bounds));
-        checked.and_then(|()| self.check_keys_of(&mut log)).map_err(|message| format!("restored: {message}"))
+        let checked = checked.and_then(|()| self.check_keys_of(&mut log));
+        checked
+            .and_then(|()| self.check_producers_of(&mut log))
+            .map_err(|message| format!("restored: {message}"))
+    }
+
+    /// A copy of the log knows of each producer what the log would know that starts now.
+    fn check_producers_of(&self, log: &mut Manual) -> Result<(), String> {
+        if !self.model.producers.is_settled() {
+            return Ok(());
+        }
+        let mut producers = self.model.producers.clone();
+        producers.restart(None);
+        for id in IDS {
+            let Some(known) = ask(log, id)? else { continue };
+            producers.settle(id, known, |_, _| false)?;
+        }
+        Ok(())
     }
 }

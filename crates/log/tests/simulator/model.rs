@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_hub::fold::Fold;
 use tidings_hub::ports::Bounds;
-use tidings_hub::{Epoch, Record, Selectors, Seq};
+use tidings_hub::{Epoch, Once, Position, Record, Selectors, Seq};
 
 use super::common::{text, topic};
+
+#[path = "producers.rs"]
+pub(crate) mod producers;
+
+use producers::{Known, Number, Producers, Token};
 
 /// The topics that are published to, besides `marker`.
 pub(crate) const TOPICS: [&str; 5] = ["a", "b", "c/1", "c/2", "c/3"];
@@ -25,7 +30,13 @@ pub(crate) struct Wish {
 /// tells after a crash whether they happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Deed {
-    Event { topics: Vec<&'static str>, data: String, key: Option<(String, u64)>, ephemeral: bool },
+    Event {
+        topics: Vec<&'static str>,
+        data: String,
+        key: Option<(String, u64)>,
+        number: Option<Token>,
+        ephemeral: bool,
+    },
     Close(&'static str),
     Delete(&'static str),
     Trim(&'static str, Seq),
@@ -59,6 +70,7 @@ pub(crate) struct Model {
     /// The oldest place that was ever the oldest that is kept.
     pub(crate) oldest: Seq,
     pub(crate) keys: HashMap<String, u64>,
+    pub(crate) producers: Producers,
     /// What may or may not have happened.
     open: Vec<Wish>,
     pub(crate) acked: u64,
@@ -84,9 +96,12 @@ impl Model {
     }
 
     /// An operation was acked.
-    pub(crate) fn ack(&mut self, deed: &Deed, seq: Seq) -> Checked {
+    pub(crate) fn ack(&mut self, deed: &Deed, position: Position) -> Checked {
         self.acked += 1;
-        self.apply(deed, seq)
+        if let Deed::Event { number: Some(token), ephemeral, .. } = deed {
+            self.producers.accept(token, position.seq, Some(position), !ephemeral)?;
+        }
+        self.apply(deed, position.seq)
     }
 
     fn apply(&mut self, deed: &Deed, seq: Seq) -> Checked {
@@ -94,7 +109,7 @@ impl Model {
             self.deeds.insert(seq, deed.clone());
         }
         match deed {
-            Deed::Event { topics, data, key, ephemeral } => {
+            Deed::Event { topics, data, key, ephemeral, .. } => {
                 let closed =
                     topics.iter().find(|topic| self.closed.get(*topic).is_some_and(|at| *at >= self.oldest));
                 ensure(closed.is_none(), || format!("{data} was accepted by a closed topic: {closed:?}"))?;
@@ -129,6 +144,11 @@ impl Model {
 
     /// It is not known what became of a submission.
     pub(crate) fn doubt(&mut self, wish: Wish) {
+        for deed in &wish.deeds {
+            if let Deed::Event { topics, number: Some(token), ephemeral, .. } = deed {
+                self.producers.doubt(token, topics, !ephemeral);
+            }
+        }
         self.open.push(wish);
     }
 
@@ -155,21 +175,9 @@ impl Model {
         self.head = self.head.max(bounds.head);
         ensure(found.is_sorted_by(|a, b| a.seq < b.seq), || "places do not rise".into())?;
         self.settle_doubts(found)?;
-        if may_lose_tail {
-            // Controls are followed by an event that is never deleted, so the last event found tells the end.
-            let last = found.last().map_or(Seq::ZERO, |record| record.seq);
-            let mut deeds = std::mem::take(&mut self.deeds);
-            deeds.retain(|seq, _| *seq <= last);
-            (self.events, self.closed, self.gone_through, self.keys) = Default::default();
-            for (seq, deed) in deeds {
-                // Earlier items may be there, behind a deletion that hides them, without being known.
-                if let Deed::Event { key: Some((key, index)), .. } = &deed {
-                    self.keys.insert(key.clone(), *index);
-                }
-                self.apply(&deed, seq)?;
-            }
-        }
         self.excuse(fold);
+        let kept = may_lose_tail.then(|| self.lose_tail(found, bounds)).transpose()?;
+        self.producers.restart(kept);
         self.check(found, bounds)?;
         for ((epoch, seq), data) in &self.seen {
             let end = bounds.epochs.end_of(*epoch).ok_or_else(|| format!("{epoch:?} is forgotten"))?;
@@ -182,6 +190,43 @@ impl Model {
             ensure(other.is_none(), || format!("{seq:?} was {data}, and is now {other:?}"))?;
         }
         Ok(())
+    }
+
+    /// Lets go of what a loss of power took. The last place that is surely kept, and the last one that may be.
+    fn lose_tail(&mut self, found: &[Record], bounds: &Bounds) -> Result<(Seq, Seq), String> {
+        // Controls are followed by an event that is never deleted, so the last event found tells the end; under a
+        // limit, what is not found behind it may have been let go before.
+        let last = found.last().map_or(Seq::ZERO, |record| record.seq);
+        let lost = self.events.split_off(&last.next());
+        let first_lost = |model: &Self, lost: &BTreeMap<Seq, Event>| {
+            let owed = lost.iter().find(|(seq, event)| model.is_owed(**seq, event, bounds.oldest));
+            owed.map_or(Seq(u64::MAX), |(seq, _)| *seq)
+        };
+        let end = if self.is_limited { first_lost(self, &lost) } else { Seq(u64::MAX) };
+        let mut deeds = std::mem::take(&mut self.deeds);
+        deeds.retain(|seq, _| *seq <= last);
+        (self.events, self.closed, self.gone_through, self.keys) = Default::default();
+        for (seq, deed) in deeds {
+            // Earlier items may be there, behind a deletion that hides them, without being known.
+            if let Deed::Event { key: Some((key, index)), .. } = &deed {
+                self.keys.insert(key.clone(), *index);
+            }
+            self.apply(&deed, seq)?;
+        }
+        let end = if self.is_limited { end } else { first_lost(self, &lost) };
+        Ok((last, end.prev()))
+    }
+
+    /// What a log says of a producer.
+    pub(crate) fn settle(&mut self, id: &'static str, known: Option<Known>, bounds: &Bounds) -> Checked {
+        let mut producers = std::mem::take(&mut self.producers);
+        let is_hidden = |seq: Seq, topics: &[&'static str]| {
+            let event = Event { topics: topics.to_vec(), data: String::new() };
+            !self.is_owed(seq, &event, bounds.oldest)
+        };
+        let settled = producers.settle(id, known, is_hidden);
+        self.producers = producers;
+        settled
     }
 
     /// Under a limit, what is told to be lost may be gone before the log begins later.
@@ -296,6 +341,17 @@ impl Model {
         ensure(odd.is_none(), || format!("nobody published {odd:?}"))
     }
 
+    /// What a log that was mended says of a producer, beside the events that are found in it.
+    pub(crate) fn check_mended_producer(&self, id: &str, known: Option<Known>, found: &[Record]) -> Checked {
+        let numbers = found.iter().filter_map(|record| match &record.event()?.once {
+            Some(Once::Producer(producer)) if &*producer.id == id => {
+                Some(Number { epoch: producer.epoch, seq: producer.seq })
+            }
+            _ => None,
+        });
+        self.producers.check_mended(id, known, numbers.max())
+    }
+
     /// No position of a restored log can be one that was given out.
     pub(crate) fn check_new_life(&self, bounds: &Bounds) -> Checked {
         let epoch = bounds.epochs.current();
@@ -371,10 +427,16 @@ impl Model {
                 if self.deeds.contains_key(&seq) {
                     continue;
                 }
+                if let Deed::Event { number: Some(token), ephemeral, .. } = deed {
+                    self.producers.accept(token, seq, None, !ephemeral)?;
+                }
                 self.apply(deed, seq)?;
             }
+            let is_new = |number: &Option<Token>| number.is_none_or(|token| token.is_new);
             let events = wish.deeds.iter().filter_map(|deed| match deed {
-                Deed::Event { data, ephemeral: false, .. } => Some(place.contains_key(data)),
+                Deed::Event { data, number, ephemeral: false, .. } if is_new(number) => {
+                    Some(place.contains_key(data))
+                }
                 _ => None,
             });
             let events: Vec<bool> = events.collect();

@@ -1,14 +1,16 @@
 //! The world that a seed makes: what is asked of the log, and what happens to it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use tidings_hub::ports::{Durability, Health, Log, Op, Outcome, Refusal, SeqRange, Submission};
-use tidings_hub::{ItemKey, Once, Record, Retention, Selector, Seq};
+use tidings_hub::{ItemKey, Once, Producer, Record, Retention, Selector, Seq};
 use tidings_log::{LogConfig, OpenError};
 use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
 
-use super::common::{Manual, TestClock, config, event, now, topic};
+use super::common::{Manual, TestClock, config, event, now, numbered, topic};
+use super::model::producers::{IDS, Known, Number, Token};
 use super::model::{Deed, GONE, Model, TOPICS, Wish};
 
 mod copies;
@@ -30,6 +32,8 @@ pub(crate) struct World {
     struck: u64,
     is_told: bool,
     tally: Tally,
+    /// The last number of each producer, if all is accepted that is planned.
+    planned: BTreeMap<&'static str, Number>,
 }
 
 /// What happened in a seed, or in many.
@@ -43,6 +47,9 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     /// Calls that failed because they were told to.
     pub(crate) faults: u64,
+    /// Numbered events that were accepted, and that were answered as a repetition or refused.
+    pub(crate) numbered: u64,
+    pub(crate) repeated: u64,
 }
 
 impl Tally {
@@ -54,6 +61,8 @@ impl Tally {
         self.losses += other.losses;
         self.kills += other.kills;
         self.faults += other.faults;
+        self.numbered += other.numbered;
+        self.repeated += other.repeated;
     }
 }
 
@@ -111,6 +120,7 @@ impl World {
             struck: 0,
             is_told,
             tally: Tally::default(),
+            planned: BTreeMap::new(),
         }
     }
 
@@ -263,7 +273,8 @@ impl World {
             self.model.check_beginning(&bounds)?;
         }
         self.look()?;
-        self.check_keys()
+        self.check_keys()?;
+        self.settle_producers()
     }
 
     fn kill(&mut self) -> Result<(), String> {
@@ -387,9 +398,23 @@ impl World {
         Ok(())
     }
 
+    /// What is known of producers is asked, and has to be what it may be.
+    fn settle_producers(&mut self) -> Result<(), String> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        for id in IDS {
+            let Some(known) = ask(log, id)? else { return Ok(()) };
+            self.model.settle(id, known, &log.log.bounds())?;
+        }
+        Ok(())
+    }
+
     /// A round of submissions, handled as one group.
     fn work(&mut self) -> Result<(), String> {
         self.listen()?;
+        if !self.model.producers.is_settled() {
+            self.settle_producers()?;
+        }
+        self.planned = IDS.into_iter().filter_map(|id| Some((id, self.model.producers.last(id)?))).collect();
         let wishes: Vec<Wish> = (0..=self.random.below(4)).map(|_| self.wish()).collect();
         let Some(log) = &mut self.log else { return Ok(()) };
         let time_ms = tidings_hub::ports::Clock::wall_ms(&*self.clock);
@@ -423,21 +448,33 @@ impl World {
             self.model.doubt(wish);
             return Ok(());
         }
+        // What is refused as a whole leaves nothing behind, and what was expected of it neither.
+        let is_taken_back = wish.atomic && outcomes.iter().any(|o| matches!(o, Outcome::Refused(_)));
+        let before = is_taken_back.then(|| self.model.producers.clone());
         for (deed, outcome) in wish.deeds.iter().zip(outcomes) {
+            if let Deed::Event { number: Some(token), .. } = deed {
+                self.model.producers.judge(token, outcome)?;
+                self.tally.numbered += u64::from(matches!(outcome, Outcome::Committed { .. }));
+                self.tally.repeated += u64::from(is_of_number(outcome));
+            }
             match outcome {
-                Outcome::Committed { position, .. } => self.model.ack(deed, position.seq)?,
+                Outcome::Committed { position, .. } => self.model.ack(deed, *position)?,
                 Outcome::Refused(Refusal::Closed { topic, .. }) => {
                     if !self.model.closed.contains_key(topic.as_str()) {
                         return Err(format!("{topic} is said to be closed"));
                     }
                 }
                 Outcome::Held(held) => self.model.hold(deed, held.count),
-                Outcome::Repeated(held) => return Err(format!("nobody numbered anything: {held:?}")),
+                outcome if is_of_number(outcome) && matches!(deed, Deed::Event { number: Some(_), .. }) => {}
                 Outcome::Unchanged { .. }
                 | Outcome::Skipped
                 | Outcome::Refused(Refusal::Full | Refusal::WithOthers | Refusal::KeyAhead { .. }) => {}
                 Outcome::Refused(other) => return Err(format!("refused: {other:?}")),
+                Outcome::Repeated(held) => return Err(format!("nobody numbered it: {held:?}")),
             }
+        }
+        if let Some(before) = before {
+            self.model.producers = before;
         }
         Ok(())
     }
@@ -451,7 +488,12 @@ impl World {
                 1 => Deed::Trim(name, places.get(places.len() / 2).copied().unwrap_or(Seq(1))),
                 _ => Deed::Delete(name),
             };
-            return Wish { atomic: true, deeds: vec![control, self.event(vec!["marker"])] };
+            let mut marker = self.event(vec!["marker"]);
+            if let Deed::Event { number, .. } = &mut marker {
+                // A repetition would leave no mark.
+                *number = None;
+            }
+            return Wish { atomic: true, deeds: vec![control, marker] };
         }
         let count = 1 + self.random.below(4);
         let deeds = (0..count)
@@ -487,7 +529,38 @@ impl World {
             let count = self.model.keys.get(&key).copied().unwrap_or(0);
             (key, count)
         });
-        Deed::Event { topics, data, key, ephemeral }
+        let number = (key.is_none() && self.model.producers.is_settled() && self.random.once_in(3))
+            .then(|| self.number());
+        Deed::Event { topics, data, key, number, ephemeral }
+    }
+
+    /// Mostly the next number of a producer, or the first of its next life; or one that must not be accepted.
+    fn number(&mut self) -> Token {
+        let id = IDS[self.random.up_to(IDS.len() - 1)];
+        let Some(last) = self.planned.get(id).copied() else {
+            // So that one before it has a number too, and none is 0.
+            let number = Number { epoch: 2 + self.random.below(3), seq: u64::from(self.random.once_in(8)) };
+            return self.plan(Token { id, number, is_new: number.seq == 0 });
+        };
+        let Number { epoch, seq } = last;
+        let next = Number { epoch, seq: seq + 1 };
+        let (number, is_new) = match self.random.below(24) {
+            0 | 1 => (last, false),
+            2 => (Number { epoch, seq: self.random.below(seq + 1) }, false),
+            3 => (Number { epoch, seq: seq + 2 + self.random.below(3) }, false),
+            4 => (Number { epoch: epoch - 1, seq: self.random.below(seq + 2) }, false),
+            5 => (Number { epoch: epoch + 1, seq: 1 + self.random.below(seq + 2) }, false),
+            6 | 7 => (Number { epoch: epoch + 1 + self.random.below(2), seq: 0 }, true),
+            _ => (next, true),
+        };
+        self.plan(Token { id, number, is_new })
+    }
+
+    fn plan(&mut self, token: Token) -> Token {
+        if token.is_new {
+            self.planned.insert(token.id, token.number);
+        }
+        token
     }
 
     fn topic(&mut self) -> &'static str {
@@ -516,11 +589,45 @@ fn limits(random: &mut Random, config: LogConfig) -> LogConfig {
     }
 }
 
+/// Whether it says that a number was accepted before, or must not come.
+fn is_of_number(outcome: &Outcome) -> bool {
+    use Refusal::{EpochNotAtZero, ProducerAhead, StaleEpoch};
+    match outcome {
+        Outcome::Repeated(_) => true,
+        Outcome::Refused(refusal) => {
+            matches!(refusal, StaleEpoch { .. } | EpochNotAtZero { .. } | ProducerAhead { .. })
+        }
+        _ => false,
+    }
+}
+
+/// What a log knows of a producer, asked so that nothing can be appended; `None`: it cannot answer now.
+#[expect(clippy::option_option, reason = "no answer, or the answer that nothing is known")]
+fn ask(log: &mut Manual, id: &str) -> Result<Option<Option<Known>>, String> {
+    // Lives begin with 1, so this one is over, or nobody knows of any.
+    let epoch = match log.one(numbered("a", "again", id, 0, 1_000_000)) {
+        Outcome::Refused(Refusal::ProducerAhead { expected: 0, .. }) => return Ok(Some(None)),
+        Outcome::Refused(Refusal::StaleEpoch { current, .. }) => current,
+        Outcome::Refused(Refusal::Failed | Refusal::Full) => return Ok(None),
+        other => return Err(format!("a life of {id} that never was: {other:?}")),
+    };
+    match log.one(numbered("a", "again", id, epoch, 0)) {
+        Outcome::Repeated(held) => {
+            Ok(Some(Some(Known { number: Number { epoch, seq: held.seq }, last: held.last })))
+        }
+        Outcome::Refused(Refusal::Failed | Refusal::Full) => Ok(None),
+        other => Err(format!("event 0 of life {epoch} of {id} again: {other:?}")),
+    }
+}
+
 fn op(deed: &Deed) -> Op {
     match deed {
-        Deed::Event { topics, data, key, ephemeral } => {
+        Deed::Event { topics, data, key, number, ephemeral } => {
             let item = |(key, index): &(String, u64)| ItemKey { key: key.as_str().into(), index: *index };
-            let once = key.as_ref().map(item).map(Once::Item);
+            let producer = |Token { id, number: Number { epoch, seq }, .. }: &Token| {
+                Once::Producer(Producer { id: (*id).into(), epoch: *epoch, seq: *seq })
+            };
+            let once = key.as_ref().map(item).map(Once::Item).or_else(|| number.as_ref().map(producer));
             let tombstone = data.starts_with(GONE).then_some(tidings_hub::frame::TOMBSTONE_EVENT);
             let publish = event(topics, data);
             Op::Publish(tidings_hub::ports::Publish {
