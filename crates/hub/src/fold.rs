@@ -15,7 +15,8 @@ use crate::position::Seq;
 use crate::record::{Control, Record, What};
 use crate::selector::Selectors;
 use crate::topic::{InvalidTopic, TopicConfig, TopicName};
-use table::{Look, Table};
+use table::Table;
+pub(crate) use table::{Look, Noted, Place};
 
 /// The state of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,50 +180,65 @@ impl Fold {
         self.topics.len() == 0
     }
 
+    /// Where a topic stands in here, as long as none is removed: a look-up that is made once.
+    pub(crate) fn place(&self, topic: &str) -> Option<Place> {
+        self.topics.place(topic)
+    }
+
+    pub(crate) fn at(&self, place: Option<Place>) -> Option<Look<'_>> {
+        self.topics.at(place?)
+    }
+
     /// Takes the next record into account.
     pub fn apply(&mut self, record: &Record) {
         for topic in &record.topics {
-            match &record.what {
-                // Not in the store, so not in the state: a fold over what is stored is the same after a restart.
-                What::Event(event) if event.ephemeral => {}
-                What::Event(event) => {
-                    let is_tombstone = event.is_tombstone();
-                    let is_noted =
-                        !event.private && self.topics.note_public(topic.as_str(), record.seq, is_tombstone);
-                    if !is_noted {
-                        self.change(topic, record.seq, |state| {
-                            (state.last, state.last_is_tombstone) = (record.seq, is_tombstone);
-                            if !event.private {
-                                state.last_public = record.seq;
-                            }
-                        });
-                    }
-                }
-                What::Control(Control::Configure(config)) => {
-                    let config = Arc::new(config.clone());
-                    self.change(topic, record.seq, |state| state.config = Some(config));
-                }
-                What::Control(Control::Close) => {
-                    self.change(topic, record.seq, |state| state.closed = Some(record.seq));
-                }
-                What::Control(Control::Delete) => {
-                    // Up to its last event, not to here: who has seen that one missed nothing.
-                    // One that was forgotten (a replay over what retention removed) may have lost events before.
-                    let new = || TopicState { trimmed: self.forgotten, ..TopicState::default() };
-                    let state = self.get(topic.as_str()).unwrap_or_else(new);
-                    // What was never stored is not counted in `last`.
-                    let last = if state.is_ephemeral() { record.seq } else { state.last };
-                    let trimmed = state.trimmed.max(last);
-                    self.losses += 1;
-                    let lost_at = LossCount(self.losses);
-                    self.topics
-                        .put(topic.as_str(), &TopicState { trimmed, lost_at, ..TopicState::default() });
-                    self.trimmed_max = self.trimmed_max.max(trimmed);
-                }
-                What::Control(Control::Trim { through }) => self.lose(topic, *through),
-                // It names no topic.
-                What::Control(Control::Lost) => {}
+            if self.note(self.place(topic.as_str()), record).is_none() {
+                self.apply_to(topic, record);
             }
+        }
+    }
+
+    /// Takes a record into account for one of its topics, if that is all that there is to it: one more public event of
+    /// a topic that exists and has had no others. What has to be forgotten to take it back, if it was.
+    pub(crate) fn note(&mut self, place: Option<Place>, record: &Record) -> Option<Noted> {
+        let event = record.event().filter(|event| !event.private && !event.ephemeral)?;
+        self.topics.note_public(place?, record.seq, event.is_tombstone())
+    }
+
+    /// Takes a record into account for one of its topics.
+    pub(crate) fn apply_to(&mut self, topic: &TopicName, record: &Record) {
+        match &record.what {
+            // Not in the store, so not in the state: a fold over what is stored is the same after a restart.
+            What::Event(event) if event.ephemeral => {}
+            What::Event(event) => self.change(topic, record.seq, |state| {
+                (state.last, state.last_is_tombstone) = (record.seq, event.is_tombstone());
+                if !event.private {
+                    state.last_public = record.seq;
+                }
+            }),
+            What::Control(Control::Configure(config)) => {
+                let config = Arc::new(config.clone());
+                self.change(topic, record.seq, |state| state.config = Some(config));
+            }
+            What::Control(Control::Close) => {
+                self.change(topic, record.seq, |state| state.closed = Some(record.seq));
+            }
+            What::Control(Control::Delete) => {
+                // Up to its last event, not to here: who has seen that one missed nothing.
+                // One that was forgotten (a replay over what retention removed) may have lost events before.
+                let new = || TopicState { trimmed: self.forgotten, ..TopicState::default() };
+                let state = self.get(topic.as_str()).unwrap_or_else(new);
+                // What was never stored is not counted in `last`.
+                let last = if state.is_ephemeral() { record.seq } else { state.last };
+                let trimmed = state.trimmed.max(last);
+                self.losses += 1;
+                let lost_at = LossCount(self.losses);
+                self.topics.put(topic.as_str(), &TopicState { trimmed, lost_at, ..TopicState::default() });
+                self.trimmed_max = self.trimmed_max.max(trimmed);
+            }
+            What::Control(Control::Trim { through }) => self.lose(topic, *through),
+            // It names no topic.
+            What::Control(Control::Lost) => {}
         }
     }
 
@@ -346,6 +362,11 @@ impl Fold {
             Some(state) => self.topics.put(topic.as_str(), state),
             None => self.topics.remove(topic.as_str()),
         }
+    }
+
+    /// Takes back what was noted last.
+    pub(crate) fn forget(&mut self, noted: &Noted) {
+        self.topics.forget(noted);
     }
 
     /// Changes a topic, which comes to be at `seq` if it is not there.

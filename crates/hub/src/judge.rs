@@ -5,15 +5,14 @@
 //! [`Judge::settle`]: a batch that could not be written leaves no trace.
 //!
 //! **Order of calls:** judge, write, sync, show, [`Judge::settle`], answer; or, if the write failed,
-//! [`Judge::rollback`]. One round at a time; a checkpoint is taken only of a settled state.
+//! [`Judge::rollback`]. One round at a time; a checkpoint is taken, and history removed, only of a settled state.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use ahash::RandomState;
 use smallvec::SmallVec;
 
-use crate::fold::{Fold, TopicState};
+use crate::fold::{Fold, Look, Noted, Place, TopicState};
 use crate::keys::{Before, Entry, KeyState, KeyWindow, Keys, ProducerState};
 use crate::ports::{HeldKey, HeldProducer, Op, Outcome, Publish, Refusal, Submission, Trimmed};
 use crate::position::{Epochs, Position, Seq};
@@ -35,8 +34,10 @@ pub struct Judge {
 
 #[derive(Debug)]
 enum Undo {
-    Topic(TopicName, Option<TopicState>),
-    Key(Before),
+    /// One more event of a topic: nearly all are of this kind, which is why it is small.
+    Event(Noted),
+    Topic(Box<(TopicName, Option<TopicState>)>),
+    Key(Box<Before>),
 }
 
 /// A moment to go back to.
@@ -67,7 +68,7 @@ impl Judge {
         self.last
     }
 
-    /// Whether nothing waits to be settled or taken back: only then may a checkpoint be taken.
+    /// Whether nothing waits to be settled or taken back: only then may a checkpoint be taken, or history removed.
     pub fn is_settled(&self) -> bool {
         self.undo.is_empty()
     }
@@ -90,15 +91,10 @@ impl Judge {
         self.last = self.last.max(seq);
     }
 
-    /// History that the store's own limits removed. Not undone by [`Self::rollback`]: what is gone is gone.
+    /// History that the store's own limits removed. Only of a settled state: what would be taken back stands in rows,
+    /// and this may remove some.
     pub fn trim(&mut self, trimmed: &Trimmed) {
-        for saved in &mut self.undo {
-            if let Undo::Topic(topic, Some(state)) = saved
-                && let Some((_, through)) = trimmed.topics.iter().find(|(lost, _)| lost == topic)
-            {
-                state.trimmed = state.trimmed.max((*through).min(state.last));
-            }
-        }
+        debug_assert!(self.is_settled(), "a trim in the middle of a batch");
         self.fold.trim(trimmed);
     }
 
@@ -114,12 +110,9 @@ impl Judge {
                 outcomes.push(Outcome::Skipped);
                 continue;
             }
-            let outcome = match self.one(op, time_ms) {
-                Verdict::Append { record, existed } => {
-                    let position = self.position(record.seq);
-                    let stored = !record.event().is_some_and(|event| event.ephemeral);
-                    out.push(record);
-                    Outcome::Committed { position, existed, stored }
+            let outcome = match self.one(op, time_ms, out) {
+                Verdict::Appended { existed, stored } => {
+                    Outcome::Committed { position: self.position(self.last), existed, stored }
                 }
                 Verdict::Unchanged { existed } => {
                     Outcome::Unchanged { position: self.position(self.last), existed }
@@ -155,8 +148,9 @@ impl Judge {
         self.last = mark.last;
         while self.undo.len() > mark.undo {
             match self.undo.pop() {
-                Some(Undo::Topic(topic, state)) => self.fold.put_back(&topic, state.as_ref()),
-                Some(Undo::Key(before)) => self.keys.undo(before),
+                Some(Undo::Event(noted)) => self.fold.forget(&noted),
+                Some(Undo::Topic(before)) => self.fold.put_back(&before.0, before.1.as_ref()),
+                Some(Undo::Key(before)) => self.keys.undo(*before),
                 None => break,
             }
         }
@@ -174,23 +168,24 @@ impl Judge {
         self.keys.window()
     }
 
-    fn one(&mut self, op: Op, time_ms: u64) -> Verdict {
+    /// Appends its record, if it has one, to `out`.
+    fn one(&mut self, op: Op, time_ms: u64, out: &mut Vec<Record>) -> Verdict {
         match op {
-            Op::Publish(publish) => self.publish(publish, time_ms),
-            Op::Configure { topic, config } => self.configure(topic, config, time_ms),
+            Op::Publish(publish) => self.publish(publish, time_ms, out),
+            Op::Configure { topic, config } => self.configure(topic, config, time_ms, out),
             Op::Close { topic } => {
                 let state = self.fold.get(topic.as_str());
                 let existed = state.as_ref().is_some_and(TopicState::exists);
                 if state.is_some_and(|state| state.closed.is_some()) {
                     return Verdict::Unchanged { existed };
                 }
-                self.control(topic, Control::Close, time_ms, existed)
+                self.control(topic, Control::Close, time_ms, existed, out)
             }
             Op::Delete { topic } => {
                 if !self.fold.get(topic.as_str()).is_some_and(|state| state.exists()) {
                     return Verdict::Unchanged { existed: false };
                 }
-                self.control(topic, Control::Delete, time_ms, true)
+                self.control(topic, Control::Delete, time_ms, true, out)
             }
             Op::Trim { topic, through } => {
                 let state = self.fold.get(topic.as_str());
@@ -200,12 +195,12 @@ impl Judge {
                 }
                 // What it never had it cannot lose, now or when this is read again.
                 let through = state.map_or(through, |state| through.min(state.last));
-                self.control(topic, Control::Trim { through }, time_ms, existed)
+                self.control(topic, Control::Trim { through }, time_ms, existed, out)
             }
         }
     }
 
-    fn publish(&mut self, publish: Publish, time_ms: u64) -> Verdict {
+    fn publish(&mut self, publish: Publish, time_ms: u64, out: &mut Vec<Record>) -> Verdict {
         // A repetition is answered before anything else: the topic may have been closed since.
         if let Some(once) = &publish.once
             && let Some(verdict) = self.repetition(once)
@@ -213,17 +208,17 @@ impl Judge {
             return verdict;
         }
         // Looked up once: this is what judging an event costs.
-        let states: States = publish.topics.iter().map(|topic| self.fold.get(topic.as_str())).collect();
-        let has =
-            |state: &Option<TopicState>, what: fn(&TopicState) -> bool| state.as_ref().is_some_and(what);
-        for (topic, state) in publish.topics.iter().zip(&states) {
-            if let Some(at) = state.as_ref().and_then(|state| state.closed) {
+        let places: Places = publish.topics.iter().map(|topic| self.fold.place(topic.as_str())).collect();
+        let config = |place: &Option<Place>| self.fold.at(*place).and_then(|look| look.config());
+        let is_binary = |place: &Option<Place>| config(place).is_some_and(|config| config.is_binary());
+        for (topic, place) in publish.topics.iter().zip(&places) {
+            if let Some(at) = self.fold.at(*place).and_then(|look| look.closed()) {
                 return Verdict::Refuse(Refusal::Closed { topic: topic.clone(), at: self.position(at) });
             }
         }
-        let binary = states.first().is_some_and(|state| has(state, TopicState::is_binary));
-        let mut kinds = publish.topics.iter().zip(&states);
-        if let Some((topic, _)) = kinds.find(|(_, state)| has(state, TopicState::is_binary) != binary) {
+        let binary = places.first().is_some_and(is_binary);
+        let mut kinds = publish.topics.iter().zip(&places);
+        if let Some((topic, _)) = kinds.find(|(_, place)| is_binary(place) != binary) {
             return Verdict::Refuse(Refusal::MixedKinds { topic: topic.clone() });
         }
         if !binary && !publish.utf8 {
@@ -232,8 +227,9 @@ impl Judge {
                 Verdict::Refuse(Refusal::NotText { topic })
             });
         }
-        let declared_ephemeral = states.iter().all(|state| has(state, TopicState::is_ephemeral));
-        let existed = states.first().is_some_and(|state| has(state, TopicState::exists));
+        let declared_ephemeral =
+            places.iter().all(|place| config(place).is_some_and(|config| config.ephemeral));
+        let existed = places.first().is_some_and(|place| self.fold.at(*place).is_some_and(exists));
         let event = EventBody {
             private: publish.private,
             binary,
@@ -244,7 +240,7 @@ impl Judge {
             data: publish.data,
             once: publish.once,
         };
-        self.append(publish.topics, states, What::Event(event), time_ms, existed)
+        self.append(publish.topics, &places, What::Event(event), time_ms, existed, out)
     }
 
     /// What becomes of an event that was accepted before, or must not come yet; `None`: it is the next one.
@@ -286,7 +282,13 @@ impl Judge {
         }
     }
 
-    fn configure(&mut self, topic: TopicName, config: TopicConfig, time_ms: u64) -> Verdict {
+    fn configure(
+        &mut self,
+        topic: TopicName,
+        config: TopicConfig,
+        time_ms: u64,
+        out: &mut Vec<Record>,
+    ) -> Verdict {
         let state = self.fold.get(topic.as_str());
         let existed = state.as_ref().is_some_and(TopicState::exists);
         if let Some(state) = state.filter(TopicState::exists) {
@@ -305,34 +307,53 @@ impl Judge {
                 return Verdict::Refuse(Refusal::ContentTypeFixed { topic, declared });
             }
         }
-        self.control(topic, Control::Configure(config), time_ms, existed)
+        self.control(topic, Control::Configure(config), time_ms, existed, out)
     }
 
-    fn control(&mut self, topic: TopicName, control: Control, time_ms: u64, existed: bool) -> Verdict {
-        let states = States::from_iter([self.fold.get(topic.as_str())]);
-        self.append(Topics::from_iter([topic]), states, What::Control(control), time_ms, existed)
+    fn control(
+        &mut self,
+        topic: TopicName,
+        control: Control,
+        time_ms: u64,
+        existed: bool,
+        out: &mut Vec<Record>,
+    ) -> Verdict {
+        let places = [self.fold.place(topic.as_str())];
+        self.append(Topics::from_iter([topic]), &places, What::Control(control), time_ms, existed, out)
     }
 
-    /// Appends; `states` are the topics' present ones.
+    /// Appends; `places` are those of the topics.
     fn append(
         &mut self,
         mut topics: Topics,
-        states: States,
+        places: &[Option<Place>],
         what: What,
         time_ms: u64,
         existed: bool,
+        out: &mut Vec<Record>,
     ) -> Verdict {
         self.last = self.last.next();
-        for (topic, state) in topics.iter_mut().zip(states) {
-            self.names.share(topic);
-            self.undo.push(Undo::Topic(topic.clone(), state));
+        for (topic, place) in topics.iter_mut().zip(places) {
+            self.names.share(topic, *place);
         }
         let record = Record { seq: self.last, time_ms, topics, what };
-        self.fold.apply(&record);
-        if let Some(once) = record.event().and_then(|event| event.once.as_ref()) {
-            self.undo.extend(self.keys.accept(once, record.seq, self.time_ms).map(Undo::Key));
+        for (topic, place) in record.topics.iter().zip(places) {
+            if let Some(noted) = self.fold.note(*place, &record) {
+                self.undo.push(Undo::Event(noted));
+                continue;
+            }
+            let before = self.fold.at(*place).map(|look| look.state());
+            self.undo.push(Undo::Topic(Box::new((topic.clone(), before))));
+            self.fold.apply_to(topic, &record);
         }
-        Verdict::Append { record, existed }
+        let event = record.event();
+        if let Some(once) = event.and_then(|event| event.once.as_ref()) {
+            let before = self.keys.accept(once, record.seq, self.time_ms);
+            self.undo.extend(before.map(|before| Undo::Key(Box::new(before))));
+        }
+        let stored = event.is_none_or(|event| !event.ephemeral);
+        out.push(record);
+        Verdict::Appended { existed, stored }
     }
 
     fn held(&self, state: KeyState) -> HeldKey {
@@ -344,34 +365,40 @@ impl Judge {
     }
 }
 
-/// What is known of a record's topics, in their order.
-type States = SmallVec<[Option<TopicState>; 1]>;
+/// Where a record's topics stand in the fold, in their order.
+type Places = SmallVec<[Option<Place>; 1]>;
+
+fn exists(look: Look<'_>) -> bool {
+    look.created() > Seq::ZERO
+}
 
 /// Names that were used lately, so that the records of a topic share one.
 #[derive(Debug, Default)]
-struct Names {
-    places: Vec<Option<TopicName>>,
-    hasher: RandomState,
-}
+struct Names(Vec<Option<TopicName>>);
 
 impl Names {
-    const PLACES: u64 = 4_096;
+    const COUNT: usize = 4_096;
 
-    fn share(&mut self, name: &mut TopicName) {
-        if self.places.is_empty() {
-            self.places.resize(usize::try_from(Self::PLACES).unwrap_or(0), None);
+    /// A topic that is new has no place and is told apart from the others by nothing that is cheap: its next event will
+    /// find it here.
+    fn share(&mut self, name: &mut TopicName, place: Option<Place>) {
+        let Some(place) = place else { return };
+        if self.0.is_empty() {
+            self.0.resize(Self::COUNT, None);
         }
-        let at = usize::try_from(self.hasher.hash_one(name.as_str()) % Self::PLACES).unwrap_or(0);
-        match self.places.get_mut(at) {
+        match self.0.get_mut(place.number() % Self::COUNT) {
             Some(Some(known)) if known == name => *name = known.clone(),
-            Some(place) => *place = Some(name.clone()),
+            Some(known) => {
+                *name = name.to_own();
+                *known = Some(name.clone());
+            }
             None => {}
         }
     }
 }
 
 enum Verdict {
-    Append { record: Record, existed: bool },
+    Appended { existed: bool, stored: bool },
     Unchanged { existed: bool },
     Held(HeldKey),
     Repeated(HeldProducer),

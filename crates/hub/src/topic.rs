@@ -85,6 +85,11 @@ impl TopicName {
         }
     }
 
+    /// A name that nobody else counts the owners of: what is cloned and dropped on one thread then stays with its core.
+    pub(crate) fn to_own(&self) -> Self {
+        if Arc::strong_count(&self.0) == 1 { self.clone() } else { Self(self.as_str().into()) }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

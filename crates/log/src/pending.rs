@@ -27,9 +27,18 @@ pub(crate) enum Msg {
 /// A submission and who waits for it.
 pub(crate) struct Job {
     pub(crate) submission: Submission,
+    /// As [`submission_bytes`] counts.
+    pub(crate) bytes: usize,
     pub(crate) answer: Answer,
     /// Its share of the queue's bytes; free again when the writer takes it.
     pub(crate) share: Option<OwnedSemaphorePermit>,
+}
+
+impl Job {
+    pub(crate) fn new(submission: Submission, answer: Answer) -> Self {
+        let bytes = submission_bytes(&submission);
+        Self { submission, bytes, answer, share: None }
+    }
 }
 
 /// A submission (or its last part) that is in the present batch.
@@ -107,7 +116,7 @@ pub(crate) fn op_bytes(op: &Op) -> usize {
 }
 
 /// At least what the records of a submission will have.
-pub(crate) fn submission_bytes(submission: &Submission) -> usize {
+fn submission_bytes(submission: &Submission) -> usize {
     submission.ops.iter().fold(0, |sum, op| op_bytes(op).saturating_add(sum))
 }
 

@@ -22,7 +22,7 @@ use crate::answer::{self, Waiter};
 use crate::config::LogConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, is_read_only};
-use crate::pending::{Job, Msg, all_refused, refuse, submission_bytes};
+use crate::pending::{Job, Msg, all_refused, refuse};
 use crate::pool::Pool;
 use crate::recovery;
 use crate::shared::{Attachment, Shared};
@@ -159,8 +159,6 @@ impl Log for EmbeddedLog {
         if self.signals.is_stopping.load(Ordering::Acquire) {
             return Box::pin(std::future::ready(all_refused(&submission, self.refusal())));
         }
-        let bytes = submission_bytes(&submission).clamp(1, self.room_bytes);
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let (answer, answered) = answer::pair(&self.shared.wakes);
         let wait = Wait {
             answered,
@@ -168,7 +166,8 @@ impl Log for EmbeddedLog {
             count: submission.ops.len(),
             atomic: submission.atomic,
         };
-        let job = Job { submission, answer: Some(answer), share: None };
+        let job = Job::new(submission, Some(answer));
+        let permits = u32::try_from(job.bytes.clamp(1, self.room_bytes)).unwrap_or(u32::MAX);
         // At once if there is room, so that what is submitted first is judged first.
         match Arc::clone(&self.room).try_acquire_many_owned(permits) {
             Ok(share) => match self.sender.try_send(Msg::Submit(Job { share: Some(share), ..job })) {

@@ -14,7 +14,7 @@ use crate::config::LogConfig;
 use crate::keeper::Keeper;
 use crate::meta::{Clean, Meta};
 use crate::mutants::{Mutant, is_on};
-use crate::pending::{self, Job, Msg, Pending, op_bytes, submission_bytes};
+use crate::pending::{self, Job, Msg, Pending, op_bytes};
 use crate::retention::{Limits, RetentionClock};
 use crate::shared::{SealedSegment, Shared};
 use crate::tail::{Failure, Tail, is_stored};
@@ -106,13 +106,12 @@ impl Writer {
 
     /// Judges a submission into the present batch; flushes where it would become too large.
     fn accept(&mut self, job: Job) {
-        let Job { submission, answer, share } = job;
+        let Job { submission, bytes, answer, share } = job;
         drop(share);
         if let Some(refusal) = self.refusal() {
             return pending::send(answer, pending::all_refused(&submission, refusal));
         }
         let limit_bytes = self.config.batch_bytes_max;
-        let bytes = submission_bytes(&submission);
         let (total, atomic) = (submission.ops.len(), submission.atomic);
         if atomic && bytes > limit_bytes {
             let refused = pending::all_refused(&submission, Refusal::TooLarge { limit_bytes });

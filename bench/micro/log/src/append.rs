@@ -70,17 +70,20 @@ impl Target {
 /// Where events come from.
 pub struct Source {
     topics: Vec<TopicName>,
-    data: Bytes,
+    data_bytes: usize,
 }
 
 impl Source {
     pub fn new(topics: usize, data_bytes: usize) -> Self {
-        Self { topics: (0..topics).map(world::topic).collect(), data: Bytes::from(vec![b'x'; data_bytes]) }
+        Self { topics: (0..topics).map(world::topic).collect(), data_bytes }
     }
 
     fn batch(&self, first: usize, count: usize, clock: &dyn Clock) -> Submission {
         let topic = |at: usize| &self.topics[at.wrapping_mul(7_919) % self.topics.len()];
-        let ops = (first..first + count).map(|at| world::publish(topic(at), &self.data)).collect();
+        // As it comes over the wire: the events of a body are parts of one buffer.
+        let mut body = Bytes::from(vec![b'x'; count * self.data_bytes]);
+        let mut data = || body.split_to(self.data_bytes);
+        let ops = (first..first + count).map(|at| world::publish(topic(at), &data())).collect();
         world::submission(ops, clock)
     }
 }

@@ -80,45 +80,68 @@ struct Rare {
     lost_at: u64,
 }
 
+/// Where a topic's row stands: as long as no topic is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    /// Different for topics that are there at the same time.
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an event changed of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted {
+    place: Place,
+    last: u64,
+    tombstone: u32,
+}
+
 /// A look at one topic.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(crate) struct Look<'a> {
     chunk: &'a Chunk,
     row: &'a Row,
     at: u16,
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn name(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         // They came as names.
         std::str::from_utf8(self.chunk.name(self.row)).unwrap_or_default()
     }
 
-    pub(super) fn created(&self) -> Seq {
+    pub(crate) fn created(&self) -> Seq {
         Seq(self.row.created)
     }
 
-    pub(super) fn last(&self) -> Seq {
+    pub(crate) fn last(&self) -> Seq {
         Seq(self.row.last)
     }
 
-    pub(super) fn trimmed(&self) -> Seq {
+    pub(crate) fn trimmed(&self) -> Seq {
         Seq(self.row.trimmed)
     }
 
-    pub(super) fn lost_at(&self) -> LossCount {
+    pub(crate) fn lost_at(&self) -> LossCount {
         match self.row.lost_at {
             u32::MAX => LossCount(self.rare().map_or(0, |rare| rare.lost_at)),
             small => LossCount(small.into()),
         }
     }
 
-    pub(super) fn closed(&self) -> Option<Seq> {
+    pub(crate) fn closed(&self) -> Option<Seq> {
         self.rare()?.closed
     }
 
-    pub(super) fn is_declared(&self) -> bool {
-        self.rare().is_some_and(|rare| rare.config.is_some())
+    pub(crate) fn is_declared(&self) -> bool {
+        self.config().is_some()
+    }
+
+    pub(crate) fn config(&self) -> Option<&'a Arc<TopicConfig>> {
+        self.rare()?.config.as_ref()
     }
 
     fn rare(&self) -> Option<&'a Rare> {
@@ -129,7 +152,7 @@ impl<'a> Look<'a> {
         self.chunk.rare.get(at).map(|(_, rare)| rare)
     }
 
-    pub(super) fn state(&self) -> TopicState {
+    pub(crate) fn state(&self) -> TopicState {
         let rare = self.rare();
         let last_public = if self.row.name & PUBLIC != 0 {
             self.last()
@@ -187,16 +210,36 @@ impl Table {
         true
     }
 
-    /// A public event at `seq`, of a topic that is there: the change that is made most. Whether it was made.
-    pub(super) fn note_public(&mut self, name: &str, seq: Seq, is_tombstone: bool) -> bool {
-        let Some((chunk, at)) = self.find(name).map(split) else { return false };
-        let Some(chunk) = self.chunks.get_mut(chunk).map(Arc::make_mut) else { return false };
-        let Some(row) = chunk.rows.get_mut(usize::from(at)).filter(|row| row.created > 0) else {
-            return false;
-        };
+    /// Where a topic stands.
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        self.find(name).map(Place)
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<Look<'_>> {
+        self.look(place.0)
+    }
+
+    /// A public event at `seq`, of a topic that exists and whose events before were public: the change that is made
+    /// most, and of nothing but the row. What the row was before, if it was made.
+    pub(super) fn note_public(&mut self, place: Place, seq: Seq, is_tombstone: bool) -> Option<Noted> {
+        let (chunk, at) = split(place.0);
+        let row = Arc::make_mut(self.chunks.get_mut(chunk)?).rows.get_mut(usize::from(at))?;
+        if row.created == 0 || row.name & PUBLIC == 0 {
+            return None;
+        }
+        let noted = Noted { place, last: row.last, tombstone: row.name & TOMBSTONE };
         let tombstone = if is_tombstone { TOMBSTONE } else { 0 };
-        (row.last, row.name) = (seq.0, (row.name & !TOMBSTONE) | PUBLIC | tombstone);
-        true
+        (row.last, row.name) = (seq.0, (row.name & !TOMBSTONE) | tombstone);
+        Some(noted)
+    }
+
+    /// Takes back what was noted last at that place.
+    pub(super) fn forget(&mut self, noted: &Noted) {
+        let (chunk, at) = split(noted.place.0);
+        let chunk = self.chunks.get_mut(chunk).map(Arc::make_mut);
+        if let Some(row) = chunk.and_then(|chunk| chunk.rows.get_mut(usize::from(at))) {
+            (row.last, row.name) = (noted.last, (row.name & !TOMBSTONE) | noted.tombstone);
+        }
     }
 
     /// Sets a topic's state; it need not be there.

@@ -252,9 +252,9 @@ fn what_the_store_removed_is_not_put_back() {
     let mut judge = judge();
     check(&mut judge, vec![publish("a", None)], false, &["1.1 false"], &[1]);
     judge.settle(0);
+    judge.trim(&Trimmed { through: Seq::ZERO, topics: vec![(topic("a"), Seq(1))] });
     let mark = judge.mark();
     check(&mut judge, vec![publish("a", None)], false, &["1.2 true"], &[2]);
-    judge.trim(&Trimmed { through: Seq(1), topics: vec![(topic("a"), Seq(1))] });
     judge.rollback(mark);
     assert_eq!(judge.fold().get("a").unwrap().trimmed, Seq(1));
 }
@@ -285,4 +285,54 @@ fn topics_of_one_event_are_of_one_kind() {
     };
     check(&mut judge, vec![binary("bin"), both("bin", "text")], false, &["1.1 false", "MixedKinds"], &[1]);
     check(&mut judge, vec![both("text", "bin")], false, &["MixedKinds"], &[]);
+}
+
+/// Any batch taken back leaves the fold as it was.
+#[test]
+fn random_batches_are_taken_back_whole() {
+    let mut state = 1u64;
+    let mut chance = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut judge = judge();
+    let mut taken_back = 0;
+    for round in 0..3_000 {
+        if chance(8) == 0 {
+            let through = judge.last();
+            let lost = |(name, state): (&str, TopicState)| {
+                (state.last > state.trimmed && state.last <= through).then(|| (topic(name), state.last))
+            };
+            let topics = judge.fold().iter().filter_map(lost).collect();
+            judge.trim(&Trimmed { through, topics });
+        }
+        let (before, mark) = (judge.fold().clone(), judge.mark());
+        for _ in 0..=chance(6) {
+            let name = format!("t{}", chance(7));
+            let op = match chance(12) {
+                0 => Op::Delete { topic: topic(&name) },
+                1 => Op::Close { topic: topic(&name) },
+                2 => binary(&name),
+                3 => Op::Trim { topic: topic(&name), through: Seq(chance(judge.last().0 + 2)) },
+                at => match publish(&name, None) {
+                    Op::Publish(event) => {
+                        let mut topics = event.topics.clone();
+                        topics.extend((at == 4).then(|| topic("more")));
+                        Op::Publish(Publish { topics, private: at == 5, utf8: at != 6, ..event })
+                    }
+                    other => other,
+                },
+            };
+            let submission = Submission { ops: vec![op], atomic: chance(2) == 0, time_ms: round };
+            drop(judge.judge(submission, &mut Vec::new()));
+        }
+        if chance(2) == 0 {
+            judge.rollback(mark);
+            assert_eq!((judge.fold(), judge.last()), (&before, mark.last), "round {round}");
+            taken_back += 1;
+        } else {
+            judge.settle(round);
+        }
+    }
+    assert!(taken_back > 1_000, "{taken_back}");
 }

@@ -151,7 +151,7 @@ impl Writer {
             let Some(through) = through else { continue };
             let ops = vec![Op::Trim { topic, through }];
             let submission = Submission { ops, atomic: true, time_ms: self.clock.wall_ms() };
-            self.accept(Job { submission, answer: None, share: None });
+            self.accept(Job::new(submission, None));
         }
         drop(self.flush());
     }

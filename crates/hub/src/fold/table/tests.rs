@@ -70,9 +70,15 @@ fn it_is_a_map_and_its_copies_do_not_change_with_it() {
                 }
                 6 => {
                     let seq = Seq(step);
-                    let is_noted = table.note_public(&name, seq, step % 2 == 0);
-                    let known = model.get_mut(&name);
-                    assert_eq!(is_noted, known.is_some());
+                    let place = table.place(&name);
+                    let noted = place.and_then(|place| table.note_public(place, seq, step % 2 == 0));
+                    let known = model.get_mut(&name).filter(|state| state.last_public == state.last);
+                    assert_eq!(noted.is_some(), known.is_some());
+                    if let (Some(noted), Some(state)) = (&noted, &known) {
+                        table.forget(noted);
+                        assert_eq!(table.get(&name).map(|look| look.state()).as_ref(), Some(&**state));
+                        table.note_public(noted.place, seq, step % 2 == 0).unwrap();
+                    }
                     if let Some(state) = known {
                         (state.last, state.last_public, state.last_is_tombstone) = (seq, seq, step % 2 == 0);
                     }
