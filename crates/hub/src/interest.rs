@@ -71,10 +71,10 @@ impl Interest {
             Selector::Glob(glob) => {
                 let prefix = glob.literal_prefix();
                 let patterns = self.globs.entry(prefix.into()).or_default();
-                match patterns.iter_mut().find(|pattern| pattern.glob == *glob) {
+                match patterns.iter_mut().find(|pattern| pattern.glob == **glob) {
                     Some(pattern) => pattern.filters.push(filter),
                     None => {
-                        patterns.push(Pattern { glob: glob.clone(), filters: vec![filter] });
+                        patterns.push(Pattern { glob: Glob::clone(glob), filters: vec![filter] });
                         *self.prefix_lengths.entry(prefix.len()).or_default() += 1;
                     }
                 }
@@ -93,7 +93,7 @@ impl Interest {
             Selector::Glob(glob) => {
                 let prefix = glob.literal_prefix();
                 let Some(patterns) = self.globs.get_mut(prefix) else { return };
-                let Some(at) = patterns.iter().position(|pattern| pattern.glob == *glob) else { return };
+                let Some(at) = patterns.iter().position(|pattern| pattern.glob == **glob) else { return };
                 patterns[at].filters.retain(|f| *f != filter);
                 if !patterns[at].filters.is_empty() {
                     return;

@@ -12,9 +12,12 @@ use crate::topic::{InvalidTopic, TopicName};
 pub enum Selector {
     /// One topic.
     Exact(TopicName),
-    /// All topics whose name matches the pattern.
-    Glob(Glob),
+    /// All topics whose name matches the pattern. In a box, so that a name, which a million streams may have ten of
+    /// each, takes no more than it must.
+    Glob(Box<Glob>),
 }
+
+const _: () = assert!(size_of::<Selector>() == size_of::<TopicName>());
 
 /// A checked pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,12 +81,12 @@ impl Selector {
         if let Some(at) = text.find("***") {
             return Err(InvalidSelector::Syntax { character: '*', at });
         }
-        Ok(Self::Glob(Glob { text: text.into(), prefix_bytes }))
+        Ok(Self::Glob(Box::new(Glob { text: text.into(), prefix_bytes })))
     }
 
     /// The selector of all topics.
     pub fn everything() -> Self {
-        Self::Glob(Glob { text: "**".into(), prefix_bytes: 0 })
+        Self::Glob(Box::new(Glob { text: "**".into(), prefix_bytes: 0 }))
     }
 
     /// Whether a topic is selected.
