@@ -51,11 +51,10 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
 
 /// Instructions for one time of each path.
 fn count(root: &Path, built: Built) -> Result<BTreeMap<String, u64>, Failure> {
-    let mut what = vec!["--package", "tidings-counts"];
-    if built == Built::Release {
-        what.push("--release");
-    }
-    let program = steps::build(root, &what)?;
+    let program = match built {
+        Built::ForTests => steps::build_for_tests(root, "tidings-counts")?,
+        Built::Release => steps::build(root, &["--package", "tidings-counts", "--release"])?,
+    };
     let mut found = BTreeMap::new();
     for (path, times) in PATHS {
         let once = collected(root, &program, path, *times)?;

@@ -123,38 +123,41 @@ fn tidy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
     tidy::run(root)
 }
 
+/// What no package of the workspace turns on by itself: the codec's adapters, the client over reqwest. Every step that
+/// compiles for tests has the same selection and the same features, or cargo would compile most of it once more.
+const FEATURES: &str =
+    "tidings-codec/http-body,tidings-codec/stream,tidings-codec/tokio-util,tidings-client/reqwest";
+
+/// A command of cargo's for the whole workspace.
+fn workspace(root: &Path, command: &str) -> Command {
+    let mut cargo = cargo(root);
+    cargo.args([command, "--workspace", "--features", FEATURES]);
+    cargo
+}
+
 fn clippy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
-    child::run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    // What the workspace does not turn on: the codec's adapters, and the codec without the standard library.
-    let codec = ["clippy", "-p", "tidings-codec", "--all-targets", "--all-features", "--", "-D", "warnings"];
-    child::run(cargo(root).args(codec))?;
+    child::run(workspace(root, "clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    // The codec without the standard library, the client over nothing but what it is given, the binary as it is built
+    // for use.
     child::run(cargo(root).args(["check", "-p", "tidings-codec", "--no-default-features"]))?;
-    // The client over reqwest, and over nothing but what it is given.
-    let client =
-        ["clippy", "-p", "tidings-client", "--all-targets", "--all-features", "--", "-D", "warnings"];
-    child::run(cargo(root).args(client))?;
-    child::run(cargo(root).args(["check", "-p", "tidings-client", "--no-default-features"]))
+    child::run(cargo(root).args(["check", "-p", "tidings-client", "--no-default-features"]))?;
+    child::run(cargo(root).args(["check", "-p", "tidings"]))
 }
 
 fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
-    child::run(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    child::run(workspace(root, "doc").arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
-    let mut command = cargo(root);
     // All failures of a run are worth knowing, not only those of the first binary.
-    command.args(["test", "--workspace", "--no-fail-fast"]);
-    child::watch(&mut command, |line| tally.cargo_line(line))?;
-    let mut command = cargo(root);
-    command.args(["test", "-p", "tidings-codec", "-p", "tidings-client", "--all-features", "--no-fail-fast"]);
-    child::watch(&mut command, |line| tally.cargo_line(line))?;
+    child::watch(workspace(root, "test").arg("--no-fail-fast"), |line| tally.cargo_line(line))?;
     some_ran(tally)
 }
 
 fn mutants(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
-    let mut command = cargo(root);
-    command.args(["test", "--package", "tidings-log", "--features", "mutants", "--test", "mutants"]);
-    child::watch(command.arg("--no-fail-fast"), |line| tally.cargo_line(line))?;
+    let mut command = workspace(root, "test");
+    command.args(["--features", "tidings-log/mutants", "--test", "mutants", "--no-fail-fast"]);
+    child::watch(&mut command, |line| tally.cargo_line(line))?;
     some_ran(tally)
 }
 
@@ -206,9 +209,14 @@ fn node_tests(directory: &Path, binary: &Path, files: &[&str], tally: &mut Tally
     if tally.ran() == before { Err("not one test ran".to_owned()) } else { Ok(()) }
 }
 
-/// Builds the binary as developers do.
+/// Builds the binary; most of it is there already when the tests have run.
 fn build_tidings(root: &Path) -> Result<PathBuf, Failure> {
-    build(root, &["--package", "tidings", "--bin", "tidings"])
+    build_for_tests(root, "tidings")
+}
+
+/// Builds a program as tests are built.
+pub(crate) fn build_for_tests(root: &Path, program: &str) -> Result<PathBuf, Failure> {
+    build(root, &["--workspace", "--features", FEATURES, "--bin", program])
 }
 
 /// Builds a program and asks cargo where it put it.
