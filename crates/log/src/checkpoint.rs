@@ -108,9 +108,11 @@ fn mutated(mut entry: Entry) -> Entry {
 fn encode_topic(name: &str, state: &TopicState, out: &mut Vec<u8>) {
     out.text16(name);
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let is_gone =
+        (state.last_is_tombstone && !is_on(Mutant::CheckpointNoneGone)) || is_on(Mutant::CheckpointAllGone);
     out.u8(flag(state.closed.is_some(), CLOSED)
         | flag(state.config.is_some(), CONFIG)
-        | flag(state.last_is_tombstone, TOMBSTONE));
+        | flag(is_gone, TOMBSTONE));
     for seq in [state.created, state.last, state.last_public, state.trimmed] {
         out.u64(seq.0);
     }

@@ -104,6 +104,22 @@ mutants! {
     DropLast,
     /// A topic's own limits do.
     TrimLast,
+    /// In `os` mode no topic keeps its newest event.
+    OsForgetsLast,
+    /// A topic's limit by count takes one event too many.
+    TrimOneMore,
+    /// A topic's limit by age takes what is half as old.
+    TrimTooYoung,
+    /// The log's limit by count takes what is kept at least.
+    DropOneMore,
+    /// A sweep takes what is half as old as it has to be.
+    SweepTooYoung,
+    /// What a sweep takes is told, and still served.
+    SweepInSight,
+    /// A checkpoint takes each topic's newest event for a tombstone.
+    CheckpointAllGone,
+    /// A checkpoint takes no topic's newest event for a tombstone.
+    CheckpointNoneGone,
     /// A backup leaves out the last batch.
     BackupOneLess,
     /// A restored log goes on in the life that its backup is of.

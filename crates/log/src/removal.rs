@@ -217,6 +217,7 @@ impl Weight {
 fn due_of(rules: &Rules, row: &Row, state: &TopicState, time_ms: u64) -> Option<u64> {
     let own = rules.of(row.name.as_str(), state).age_ms;
     let age_ms = own.into_iter().chain(rules.age_ms).min()?;
+    let age_ms = if is_on(Mutant::SweepTooYoung) { age_ms / 2 } else { age_ms };
     Some(time_ms.saturating_add(age_ms).saturating_add(1))
 }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tidings_hub::fold::{Fold, Glance, TopicState};
+use tidings_hub::ports::Durability;
 use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
 
 use crate::config::LogConfig;
@@ -67,7 +68,9 @@ pub(crate) fn segments_over<'a>(
         bytes = bytes.saturating_add(segment.bytes);
         let is_old = config.retention_age_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
         let is_large = config.retention_bytes.is_some_and(|bytes_max| bytes > bytes_max);
-        let is_many = config.retention_count.is_some_and(|count| newer >= count);
+        let is_many = config
+            .retention_count
+            .is_some_and(|count| newer + u64::from(is_on(Mutant::DropOneMore)) >= count);
         newer = newer.saturating_add(segment.events);
         if is_old || is_large || is_many {
             // The newest that must go takes all before it along.
@@ -127,7 +130,9 @@ struct Limited {
 impl Limits {
     /// `hot`: topics with events from here on are looked at for their age.
     pub(crate) fn new(config: &LogConfig, fold: &Fold, hot: Seq) -> Self {
-        let (by_pattern, keep_last) = (config.topic_retention.clone(), config.retention_keep_last);
+        let is_forgotten = is_on(Mutant::OsForgetsLast) && config.durability == Durability::Os;
+        let keep_last = config.retention_keep_last && !is_forgotten;
+        let by_pattern = config.topic_retention.clone();
         let rules = Rules { by_pattern, keep_last, age_ms: config.retention_age_ms };
         let is_any = !rules.by_pattern.is_empty();
         let has_age = rules.age_ms.is_some() || rules.by_pattern.iter().any(|(_, own)| own.age_ms.is_some());
@@ -290,6 +295,7 @@ pub(crate) fn trim_of(
     let mut due_ms = None;
     if let Some(age_ms) = retention.age_ms {
         let from = through.unwrap_or(lost).next();
+        let age_ms = if is_on(Mutant::TrimTooYoung) { age_ms / 2 } else { age_ms };
         let (old, next_ms) = over_age(shared, &segments, topic, from, now_ms.saturating_sub(age_ms))?;
         through = old.or(through);
         due_ms = next_ms.map(|time_ms| time_ms.saturating_add(age_ms).saturating_add(1));
@@ -334,7 +340,7 @@ fn over_size(
         return Ok(None);
     }
     let (count_max, bytes_max) = (retention.count.unwrap_or(u64::MAX), retention.bytes.unwrap_or(u64::MAX));
-    let (mut count, mut bytes) = (0u64, 0u64);
+    let (mut count, mut bytes) = (u64::from(is_on(Mutant::TrimOneMore)), 0u64);
     for segment in segments.iter().rev() {
         let (base, last) = span(segment);
         if last <= lost {

@@ -230,7 +230,7 @@ impl Writer {
         {
             let mut lost = self.shared.trimmed.write();
             for topic in topics {
-                let state = fold.get(topic.as_str());
+                let state = fold.get(topic.as_str()).filter(|_| !is_on(Mutant::SweepInSight));
                 lost.extend(state.map(|state| (topic, state.trimmed)));
             }
             if !dropped.is_empty() {

@@ -44,7 +44,8 @@ impl World {
         let Ok(found) = log.try_all("**") else {
             return if is_mended { self.mend(&hurt, is_clean).map_err(said) } else { Ok(()) };
         };
-        let checked = self.over(&log, |model| model.check_rotten(&found, &log.log.bounds(), is_clean));
+        let checked =
+            self.over(&log, |model| model.check_rotten(&found, &log.log.bounds(), &log.fold(), is_clean));
         let checked =
             checked.and_then(|()| if is_clean { self.check_producers_of(&mut log) } else { Ok(()) });
         checked.map_err(said)
@@ -90,10 +91,10 @@ impl World {
         let Ok(log) = Manual::open(copy, &self.clock, self.config.clone()) else { return Ok(()) };
         let bounds = log.log.bounds();
         let checked = match log.try_all("**") {
-            Ok(found) => self.over(&log, |model| model.check_rotten(&found, &bounds, true)),
+            Ok(found) => self.over(&log, |model| model.check_rotten(&found, &bounds, &log.fold(), true)),
             // Who does not read what is gone must not miss anything.
             Err(_) => TOPICS.into_iter().try_for_each(|name| match log.try_all(name) {
-                Ok(found) => self.over(&log, |model| model.check_topic(name, &found, &bounds)),
+                Ok(found) => self.over(&log, |model| model.check_topic(name, &found, &bounds, &log.fold())),
                 Err(_) => Ok(()),
             }),
         };
@@ -149,7 +150,7 @@ impl World {
         let mut log = log.map_err(|error| format!("what was restored does not start: {error}"))?;
         let found = log.try_all("**").map_err(|error| format!("what was restored is not read: {error}"))?;
         let bounds = log.log.bounds();
-        let checked = self.over(&log, |model| model.check(&found, &bounds));
+        let checked = self.over(&log, |model| model.check(&found, &bounds, &log.fold()));
         let checked = checked.and_then(|()| self.model.check_new_life(&bounds));
         let checked = checked.and_then(|()| self.check_keys_of(&mut log));
         checked

@@ -1,10 +1,10 @@
 //! What must be true of the log, kept beside it in the plainest way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tidings_hub::fold::Fold;
 use tidings_hub::ports::Bounds;
-use tidings_hub::{Epoch, Once, Position, Record, Selectors, Seq};
+use tidings_hub::{Epoch, Once, Position, Record, Retention, Selectors, Seq};
 
 use super::common::{text, topic};
 
@@ -46,10 +46,25 @@ pub(crate) enum Deed {
 struct Event {
     topics: Vec<&'static str>,
     data: String,
+    time_ms: u64,
+}
+
+/// The limits that a world has.
+#[derive(Default)]
+pub(crate) struct Rules {
+    /// The whole log has a limit by size: anything may go that another one does not keep.
+    pub(crate) has_bytes: bool,
+    /// Events of the whole log that are kept at least.
+    pub(crate) count: Option<u64>,
+    pub(crate) age_ms: Option<u64>,
+    /// What holds for `c/*` beside.
+    pub(crate) of_c: Option<Retention>,
 }
 
 #[derive(Default)]
 pub(crate) struct Model {
+    pub(crate) rules: Rules,
+    pub(crate) now_ms: u64,
     /// The whole log has a limit: history may go, if it is told.
     pub(crate) is_limited: bool,
     /// The newest event of a topic stays in spite of it, unless it is a tombstone.
@@ -63,6 +78,10 @@ pub(crate) struct Model {
     gone_through: HashMap<&'static str, Seq>,
     /// What a limit took, by topic, as it was told.
     excused: HashMap<&'static str, Seq>,
+    /// Topics of which the newest event may have been let go just before a loss of power: nobody can tell.
+    loose: HashSet<&'static str>,
+    /// So many events may have been stored and deleted before anybody looked: limits count them.
+    unseen: usize,
     /// Where topics were closed. One that has no history left may be forgotten.
     pub(crate) closed: HashMap<&'static str, Seq>,
     /// The highest head so far.
@@ -101,10 +120,10 @@ impl Model {
         if let Deed::Event { number: Some(token), ephemeral, .. } = deed {
             self.producers.accept(token, position.seq, Some(position), !ephemeral)?;
         }
-        self.apply(deed, position.seq)
+        self.apply(deed, position.seq, self.now_ms)
     }
 
-    fn apply(&mut self, deed: &Deed, seq: Seq) -> Checked {
+    fn apply(&mut self, deed: &Deed, seq: Seq, time_ms: u64) -> Checked {
         if !matches!(deed, Deed::Event { ephemeral: true, .. }) {
             self.deeds.insert(seq, deed.clone());
         }
@@ -118,7 +137,8 @@ impl Model {
                     ensure(count == *index, || format!("item {index} of {key} was accepted at {count}"))?;
                 }
                 if !ephemeral {
-                    self.events.insert(seq, Event { topics: topics.clone(), data: data.clone() });
+                    topics.iter().for_each(|topic| _ = self.loose.remove(topic));
+                    self.events.insert(seq, Event { topics: topics.clone(), data: data.clone(), time_ms });
                 }
             }
             // Closing what is closed changes nothing.
@@ -174,11 +194,17 @@ impl Model {
         self.oldest = self.oldest.max(bounds.oldest);
         self.head = self.head.max(bounds.head);
         ensure(found.is_sorted_by(|a, b| a.seq < b.seq), || "places do not rise".into())?;
+        let was_in_doubt = self.is_in_doubt();
         self.settle_doubts(found)?;
-        self.excuse(fold);
-        let kept = may_lose_tail.then(|| self.lose_tail(found, bounds)).transpose()?;
+        if was_in_doubt {
+            self.raise(fold)
+        } else {
+            self.excuse(fold)?
+        }
+        let kept = may_lose_tail.then(|| self.lose_tail(found, bounds, fold)).transpose()?;
         self.producers.restart(kept);
-        self.check(found, bounds)?;
+        self.check(found, bounds, fold)?;
+        self.check_fold(fold)?;
         for ((epoch, seq), data) in &self.seen {
             let end = bounds.epochs.end_of(*epoch).ok_or_else(|| format!("{epoch:?} is forgotten"))?;
             if end.is_some_and(|end| *seq >= end) {
@@ -193,27 +219,44 @@ impl Model {
     }
 
     /// Lets go of what a loss of power took. The last place that is surely kept, and the last one that may be.
-    fn lose_tail(&mut self, found: &[Record], bounds: &Bounds) -> Result<(Seq, Seq), String> {
+    fn lose_tail(&mut self, found: &[Record], bounds: &Bounds, fold: &Fold) -> Result<(Seq, Seq), String> {
         // Controls are followed by an event that is never deleted, so the last event found tells the end; under a
-        // limit, what is not found behind it may have been let go before.
-        let last = found.last().map_or(Seq::ZERO, |record| record.seq);
-        let lost = self.events.split_off(&last.next());
+        // limit, what is not found behind it may have been let go before, and the fold may know of it.
+        let found = found.last().map_or(Seq::ZERO, |record| record.seq);
+        let mut lost = self.events.split_off(&found.next());
         let first_lost = |model: &Self, lost: &BTreeMap<Seq, Event>| {
             let owed = lost.iter().find(|(seq, event)| model.is_owed(**seq, event, bounds.oldest));
             owed.map_or(Seq(u64::MAX), |(seq, _)| *seq)
         };
         let end = if self.is_limited { first_lost(self, &lost) } else { Seq(u64::MAX) };
+        let states = TOPICS.into_iter().chain(["marker"]).filter_map(|name| fold.get(name));
+        let known = states.map(|state| state.last.max(state.closed.unwrap_or_default())).max();
+        let last = found.max(known.unwrap_or_default());
+        ensure(last < end, || format!("{end:?} is lost, and {last:?} behind it is known"))?;
         let mut deeds = std::mem::take(&mut self.deeds);
-        deeds.retain(|seq, _| *seq <= last);
-        (self.events, self.closed, self.gone_through, self.keys) = Default::default();
+        let open = deeds.split_off(&last.next());
+        let mut events = std::mem::take(&mut self.events);
+        events.append(&mut lost);
+        (self.closed, self.gone_through, self.keys, self.loose) = Default::default();
         for (seq, deed) in deeds {
             // Earlier items may be there, behind a deletion that hides them, without being known.
             if let Deed::Event { key: Some((key, index)), .. } = &deed {
                 self.keys.insert(key.clone(), *index);
             }
-            self.apply(&deed, seq)?;
+            self.apply(&deed, seq, events.get(&seq).map_or(0, |event| event.time_ms))?;
         }
+        let lost = events.split_off(&last.next());
         let end = if self.is_limited { end } else { first_lost(self, &lost) };
+        for deed in open.range(..end).map(|(_, deed)| deed) {
+            match deed {
+                Deed::Event { topics, .. } => {
+                    self.loose.extend(topics.iter().filter(|topic| fold.get(topic).is_none()));
+                }
+                Deed::Close(topic) | Deed::Delete(topic) | Deed::Trim(topic, _) => {
+                    self.loose.extend([*topic]);
+                }
+            }
+        }
         Ok((last, end.prev()))
     }
 
@@ -221,7 +264,7 @@ impl Model {
     pub(crate) fn settle(&mut self, id: &'static str, known: Option<Known>, bounds: &Bounds) -> Checked {
         let mut producers = std::mem::take(&mut self.producers);
         let is_hidden = |seq: Seq, topics: &[&'static str]| {
-            let event = Event { topics: topics.to_vec(), data: String::new() };
+            let event = Event { topics: topics.to_vec(), data: String::new(), time_ms: 0 };
             !self.is_owed(seq, &event, bounds.oldest)
         };
         let settled = producers.settle(id, known, is_hidden);
@@ -229,8 +272,46 @@ impl Model {
         settled
     }
 
-    /// Under a limit, what is told to be lost may be gone before the log begins later.
-    pub(crate) fn excuse(&mut self, fold: &Fold) {
+    /// Under a limit, what is told to be lost may be gone before the log begins later: what a limit lets go.
+    pub(crate) fn excuse(&mut self, fold: &Fold) -> Checked {
+        let before = self.excused.clone();
+        self.raise(fold);
+        if self.is_in_doubt() {
+            // What is not known to have happened may be why something went.
+            return Ok(());
+        }
+        for (name, through) in &self.excused {
+            let before = before.get(name).copied().unwrap_or_default();
+            let gone = self.gone_through.get(name).copied().unwrap_or_default();
+            let from = before.max(gone).next();
+            if from <= *through {
+                let let_go = self.events.range(from..=*through);
+                for (seq, event) in let_go.filter(|(_, event)| event.topics.contains(name)) {
+                    ensure(self.may_go(name, *seq, event), || {
+                        format!("{} at {seq:?} was taken from {name}, and no limit says so", event.data)
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event is past a limit.
+    fn may_go(&self, name: &str, seq: Seq, event: &Event) -> bool {
+        let own = self.rules.of_c.filter(|_| name.starts_with("c/")).unwrap_or_default();
+        let is_old = |age_ms: Option<u64>| age_ms.is_some_and(|age_ms| event.time_ms + age_ms < self.now_ms);
+        let newer = || self.events.range(seq.next()..);
+        let is_many = |count: Option<u64>, newer: usize| {
+            count.is_some_and(|count| (newer + self.unseen) as u64 >= count)
+        };
+        self.rules.has_bytes
+            || is_old(self.rules.age_ms)
+            || is_old(own.age_ms)
+            || is_many(self.rules.count, newer().count())
+            || is_many(own.count, newer().filter(|(_, event)| event.topics.contains(&name)).count())
+    }
+
+    fn raise(&mut self, fold: &Fold) {
         if self.is_limited {
             for name in TOPICS.into_iter().chain(["marker"]) {
                 let told = fold.get(name).map_or(Seq::ZERO, |state| state.trimmed);
@@ -243,7 +324,7 @@ impl Model {
     /// The same until it is taken back.
     pub(crate) fn excuse_for_now(&mut self, fold: &Fold) -> Excused {
         let before = self.excused.clone();
-        self.excuse(fold);
+        self.raise(fold);
         Excused(before)
     }
 
@@ -252,7 +333,7 @@ impl Model {
     }
 
     /// Events of a topic up to here may be gone. (They may be back too: a loss that was told need not be durable.)
-    pub(crate) fn excused(&self, name: &str) -> Seq {
+    fn excused(&self, name: &str) -> Seq {
         self.excused.get(name).copied().unwrap_or_default()
     }
 
@@ -269,7 +350,13 @@ impl Model {
     }
 
     /// A start over damaged files that was not refused.
-    pub(crate) fn check_rotten(&self, found: &[Record], bounds: &Bounds, is_clean: bool) -> Checked {
+    pub(crate) fn check_rotten(
+        &self,
+        found: &[Record],
+        bounds: &Bounds,
+        fold: &Fold,
+        is_clean: bool,
+    ) -> Checked {
         let seen = self.seen.keys().filter(|(epoch, _)| *epoch == bounds.epochs.current());
         let seen = seen.map(|(_, seq)| *seq).max().unwrap_or_default();
         let is_past = bounds.head >= seen || !is_clean;
@@ -279,7 +366,7 @@ impl Model {
         let is_near = bounds.head.0 <= self.head.0 + reserve;
         ensure(is_near, || format!("the head was {:?} and is {:?}", self.head, bounds.head))?;
         if is_clean {
-            return self.check(found, bounds);
+            return self.check(found, bounds, fold);
         }
         let odd = found
             .iter()
@@ -287,18 +374,28 @@ impl Model {
         ensure(odd.is_none(), || format!("nobody published {odd:?}"))
     }
 
-    /// Exactly what should be found is found.
-    pub(crate) fn check(&self, found: &[Record], bounds: &Bounds) -> Checked {
+    /// Up to here a topic's events are gone, as the fold tells that goes with what is served.
+    fn gone(&self, name: &str, fold: &Fold) -> Seq {
+        self.gone_through.get(name).copied().unwrap_or_default().max(fold.trimmed(name))
+    }
+
+    /// Exactly what should be found is found: no less than is owed, and no more and no less than was not told to be
+    /// gone.
+    pub(crate) fn check(&self, found: &[Record], bounds: &Bounds, fold: &Fold) -> Checked {
         let there: BTreeMap<Seq, &Record> = found.iter().map(|record| (record.seq, record)).collect();
+        let names = TOPICS.into_iter().chain(["marker"]);
+        let gone: Vec<(&str, Seq)> = names.map(|name| (name, self.gone(name, fold))).collect();
         for (seq, event) in &self.events {
+            let is_left = |(name, gone): &(&str, Seq)| gone < seq && event.topics.contains(name);
+            let is_shown = *seq >= bounds.oldest && gone.iter().any(is_left);
             match there.get(seq) {
-                None if self.is_owed(*seq, event, bounds.oldest) => {
+                None if is_shown || self.is_owed(*seq, event, bounds.oldest) => {
                     return Err(format!("{} at {seq:?} is lost (oldest {:?})", event.data, bounds.oldest));
                 }
                 Some(record) if text(record) != event.data => {
                     return Err(format!("{seq:?} was {} and is {}", event.data, text(record)));
                 }
-                Some(_) if !self.is_there(*seq, event, bounds.oldest) => {
+                Some(_) if !is_shown => {
                     return Err(format!("{} at {seq:?} is back", event.data));
                 }
                 _ => {}
@@ -311,9 +408,25 @@ impl Model {
         }
         TOPICS.into_iter().chain(["marker"]).try_for_each(|name| {
             let Some((seq, event)) = self.newest(name) else { return Ok(()) };
+            if self.loose.contains(name) {
+                return Ok(());
+            }
             let what = || format!("{} at {seq:?} is lost, the newest of {name}", event.data);
             ensure(there.contains_key(&seq), what)
         })
+    }
+
+    /// The fold tells of each topic's newest event, as long as that is there.
+    fn check_fold(&self, fold: &Fold) -> Checked {
+        for name in TOPICS.into_iter().chain(["marker"]) {
+            let Some(state) = fold.get(name).filter(|state| state.last > state.trimmed) else { continue };
+            let newest = self.events.iter().rfind(|(_, event)| event.topics.contains(&name));
+            let is_same = newest.is_some_and(|(seq, event)| {
+                *seq == state.last && event.data.starts_with(GONE) == state.last_is_tombstone
+            });
+            ensure(is_same, || format!("{name} is {state:?}, and its newest event {newest:?}"))?;
+        }
+        Ok(())
     }
 
     /// The newest event of a topic, if it is one that is kept past limits.
@@ -369,9 +482,8 @@ impl Model {
     }
 
     /// What a topic's readers should find.
-    pub(crate) fn of_topic(&self, name: &str, bounds: &Bounds) -> Vec<String> {
-        let gone = self.gone_through.get(name).copied().unwrap_or_default();
-        let events = self.events.range(bounds.oldest.max(gone.max(self.excused(name)).next())..);
+    fn of_topic(&self, name: &str, bounds: &Bounds, fold: &Fold) -> Vec<String> {
+        let events = self.events.range(bounds.oldest.max(self.gone(name, fold).next())..);
         events
             .filter(|(_, event)| event.topics.contains(&name))
             .map(|(_, event)| event.data.clone())
@@ -379,10 +491,9 @@ impl Model {
     }
 
     /// A topic's readers find exactly what they should.
-    pub(crate) fn check_topic(&self, name: &str, found: &[Record], bounds: &Bounds) -> Checked {
-        let settled = self.excused(name);
-        let found: Vec<String> = found.iter().filter(|record| record.seq > settled).map(text).collect();
-        let expected = self.of_topic(name, bounds);
+    pub(crate) fn check_topic(&self, name: &str, found: &[Record], bounds: &Bounds, fold: &Fold) -> Checked {
+        let found: Vec<String> = found.iter().map(text).collect();
+        let expected = self.of_topic(name, bounds, fold);
         ensure(found == expected, || format!("{name} has {found:?} instead of {expected:?}"))
     }
 
@@ -408,7 +519,10 @@ impl Model {
 
     fn settle_doubts(&mut self, found: &[Record]) -> Checked {
         let place: HashMap<String, Seq> = found.iter().map(|record| (text(record), record.seq)).collect();
+        let times: HashMap<Seq, u64> = found.iter().map(|record| (record.seq, record.time_ms)).collect();
         for wish in std::mem::take(&mut self.open) {
+            let is_unseen = |deed: &&Deed| matches!(deed, Deed::Event { data, ephemeral: false, .. } if !place.contains_key(data));
+            self.unseen += wish.deeds.iter().filter(is_unseen).count();
             let mark = wish.deeds.iter().find_map(|deed| match deed {
                 Deed::Event { data, .. } => place.get(data).copied(),
                 _ => None,
@@ -430,7 +544,7 @@ impl Model {
                 if let Deed::Event { number: Some(token), ephemeral, .. } = deed {
                     self.producers.accept(token, seq, None, !ephemeral)?;
                 }
-                self.apply(deed, seq)?;
+                self.apply(deed, seq, times.get(&seq).copied().unwrap_or(self.now_ms))?;
             }
             let is_new = |number: &Option<Token>| number.is_none_or(|token| token.is_new);
             let events = wish.deeds.iter().filter_map(|deed| match deed {

@@ -11,7 +11,7 @@ use tidings_testkit::disk::{Call, Fault, Lie, Random, SimDisk};
 
 use super::common::{Manual, TestClock, config, event, now, numbered, topic};
 use super::model::producers::{IDS, Known, Number, Token};
-use super::model::{Deed, GONE, Model, TOPICS, Wish};
+use super::model::{Deed, GONE, Model, Rules, TOPICS, Wish};
 
 mod copies;
 
@@ -103,9 +103,17 @@ impl World {
             || config.retention_age_ms.is_some()
             || config.retention_count.is_some()
             || !config.topic_retention.is_empty();
-        // In `os` mode a loss of power may leave it open whether a tombstone at the end was let go or lost.
-        model.keeps_last = config.retention_keep_last && config.durability == Durability::Fsync;
+        model.keeps_last = config.retention_keep_last;
+        model.rules = Rules {
+            has_bytes: config.retention_bytes.is_some(),
+            count: config.retention_count,
+            age_ms: config.retention_age_ms,
+            of_c: config.topic_retention.first().map(|(_, retention)| *retention),
+        };
         let is_told = std::env::var_os("TIDINGS_SEED").is_some();
+        if is_told {
+            println!("{config:?}");
+        }
         Self {
             random,
             disk,
@@ -268,6 +276,7 @@ impl World {
         });
         let may_lose_tail = lost_power && self.config.durability == Durability::Os;
         let fold = self.log.as_ref().map(Manual::fold).unwrap_or_default();
+        self.model.now_ms = tidings_hub::ports::Clock::wall_ms(&*self.clock);
         self.model.meet(&found, &bounds, &fold, may_lose_tail)?;
         if !self.model.is_limited {
             self.model.check_beginning(&bounds)?;
@@ -332,8 +341,8 @@ impl World {
             }
             self.model.see(bounds.epochs.position(record.seq).epoch, record)?;
         }
-        log.told.with(|told| self.model.excuse(&told.fold));
-        Ok(())
+        self.model.now_ms = tidings_hub::ports::Clock::wall_ms(&*self.clock);
+        log.told.with(|told| self.model.excuse(&told.fold))
     }
 
     /// Readers find exactly what they should, by everything and by topic.
@@ -342,10 +351,11 @@ impl World {
         let Some(log) = &self.log else { return Ok(()) };
         let bounds = log.log.bounds();
         let Some(all) = self.read(log, "**")? else { return Ok(()) };
-        self.model.check(&all, &bounds)?;
+        let fold = log.fold();
+        self.model.check(&all, &bounds, &fold)?;
         for name in TOPICS {
             let Some(found) = self.read(log, name)? else { return Ok(()) };
-            self.model.check_topic(name, &found, &bounds)?;
+            self.model.check_topic(name, &found, &bounds, &fold)?;
         }
         let random = &mut self.random;
         let places = self.model.stored_places();
