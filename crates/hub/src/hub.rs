@@ -550,10 +550,27 @@ impl Inner {
     /// A reconnection time for a stream that is ended, in milliseconds: the usual one and up to as much again, so
     /// that all who are sent away do not come back in one moment.
     pub(crate) fn reconnect_ms(&self) -> u64 {
-        let retry_ms = self.limits.retry_ms;
-        retry_ms + self.clock.monotonic_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) % (retry_ms + 1)
+        self.spread_ms(self.limits.retry_ms)
+    }
+
+    /// A reconnection time for a stream that begins. It is what its client keeps to when the hub is gone without a
+    /// word: the usual one while few are there, with more of them up to as much again.
+    pub(crate) fn retry_ms(&self) -> u64 {
+        let open = u64::try_from(self.subscribers.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        self.spread_ms((open / RETURNS_PER_MS).min(self.limits.retry_ms))
+    }
+
+    /// The usual reconnection time and up to `by_ms` more.
+    fn spread_ms(&self, by_ms: u64) -> u64 {
+        let now_ms = self.clock.monotonic_ms();
+        let open = u64::try_from(self.subscribers.load(Ordering::Relaxed)).unwrap_or(0);
+        let noise = now_ms.wrapping_add(open << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        self.limits.retry_ms.saturating_add(noise % by_ms.saturating_add(1))
     }
 }
+
+/// How many clients may come back in a millisecond, about: what one core admits while it has other work too.
+const RETURNS_PER_MS: u64 = 10;
 
 #[cfg(test)]
 mod tests;

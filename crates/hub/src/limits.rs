@@ -23,7 +23,8 @@ pub struct Limits {
     pub lag_bytes_max: usize,
     /// How long ago the oldest event a subscriber lacks may have come, in milliseconds. 0: any time.
     pub lag_ms_max: u64,
-    /// The reconnection time that every stream begins with, in milliseconds.
+    /// The reconnection time that every stream begins with, in milliseconds; the more streams there are, up to twice
+    /// as much, so that their clients do not all come back at once.
     pub retry_ms: u64,
     /// One read of old history for one subscriber, in bytes of data.
     pub cold_read_bytes: usize,

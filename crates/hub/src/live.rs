@@ -215,7 +215,7 @@ impl Hub {
     /// What a live stream begins with, as a chunk: the reconnection time and the cursor.
     pub fn live_head(&self, live: &Live, position: Position, out: &mut Vec<u8>) {
         let mut blocks = Vec::with_capacity(64);
-        frame::retry_block(self.inner.limits.retry_ms, &mut blocks);
+        frame::retry_block(self.inner.retry_ms(), &mut blocks);
         frame::cursor_block(position, live.spec.cursor_block == CursorBlock::Event, &mut blocks);
         chunk::write(&blocks, out);
     }

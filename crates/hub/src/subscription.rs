@@ -109,7 +109,7 @@ impl Subscription {
         cursor_block: CursorBlock,
     ) -> Self {
         let chunk_bytes = feed.hub().limits.chunk_bytes.max(1);
-        let retry_ms = feed.hub().limits.retry_ms;
+        let retry_ms = feed.hub().retry_ms();
         let mut own = Vec::new();
         frame::retry_block(retry_ms, &mut own);
         let begin = lasts_after.unwrap_or_else(|| feed.through());

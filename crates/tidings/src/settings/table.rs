@@ -171,7 +171,7 @@ settings! {
         heartbeat: Millis = "30s" in 0 to DAY,
             "Silence after which a stream is sent a few bytes, so that nobody on the way takes it for dead; `0`: never.";
         retry: Millis = "2s" in 0 to DAY,
-            "How long a client waits before it reconnects, as told to every stream.";
+            "How long a client waits before it reconnects, as told to every stream; the more streams are open, up to twice as long, so that not all come back at once.";
         lag_bytes_max: Bytes = "0" in 0 to TIB,
             "A stream that is behind by more bytes of the log, over all topics, is ended and comes back; `0`: never. One that fell out of the memory of `hot_log_bytes` is behind by more than any number.";
         lag_max: Millis = "0" in 0 to DAY,

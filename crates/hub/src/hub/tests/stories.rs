@@ -542,3 +542,29 @@ fn a_stalled_reader_keeps_no_page() {
     assert_eq!(other.seen().len(), 2_000);
     assert!(stalled.seen().len() > 1_990, "read again from its cursor");
 }
+
+#[test]
+fn the_more_streams_are_open_the_further_apart_their_clients_come_back() {
+    let world = World::new(Limits::default());
+    let retries = |from: usize, peers: &mut Vec<Peer>| -> Vec<u64> {
+        let told = |peer: &Peer| {
+            peer.text().lines().next().and_then(|line| line.strip_prefix("retry: ")?.parse().ok()).unwrap()
+        };
+        peers.extend((from..from + 500).map(|_| world.subscribe("a", From::Tail)));
+        peers[from..].iter_mut().for_each(|peer| drop(peer.seen()));
+        peers[from..].iter().map(told).collect()
+    };
+    let mut peers = Vec::new();
+    let few = retries(0, &mut peers);
+    assert!(few.iter().all(|ms| (2_000..2_050).contains(ms)), "as configured, nearly: {few:?}");
+    let mut from = 500;
+    let mut last = few;
+    while from < 30_000 {
+        last = retries(from, &mut peers);
+        from += 500;
+    }
+    let in_part =
+        |at: u64| last.iter().filter(|ms| (2_000 + at * 500..2_500 + at * 500).contains(*ms)).count();
+    let parts: Vec<_> = (0..4).map(in_part).collect();
+    assert!(parts.iter().all(|count| (75..175).contains(count)), "over twice the time, evenly: {parts:?}");
+}
