@@ -466,10 +466,26 @@ impl<D: Door> Reactor<D> {
                 End::Away => self.hub.away_chunk(&mut bytes),
             }
             bytes.extend_from_slice(chunk::LAST);
-            _ = send(&conn.socket, &bytes);
-            _ = conn.socket.shutdown(Shutdown::Write);
+            match send(&conn.socket, &bytes) {
+                // Who is sent away must not keep a hub that ends; this one has all, and is told so when it reads on.
+                Sent::Bytes(sent) if sent < bytes.len() && end == End::Over => {
+                    return self.end_later(key, bytes, sent);
+                }
+                _ => _ = conn.socket.shutdown(Shutdown::Write),
+            }
         }
         self.close(key);
+    }
+
+    /// The end of a stream waits for room in the socket.
+    fn end_later(&mut self, key: Key, bytes: Vec<u8>, sent: usize) {
+        let Some(conn) = self.conns.get_mut(key as usize) else { return };
+        let out = Out { bytes, sent, then: Then::Close, rest: Vec::new() };
+        let before = std::mem::replace(&mut conn.state, State::Writing(Box::new(out)));
+        if let State::Live(cursor) = before {
+            self.leave_group(cursor.group, cursor.member, false);
+            self.hub.end_live();
+        }
     }
 
     /// Reads what a client sends into its own stream, and forgets it.

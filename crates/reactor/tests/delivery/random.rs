@@ -164,7 +164,11 @@ fn travel(world: &World, progress: &Progress, wish: Wish, number: usize, mut ran
                 }
                 Item::Cut => {
                     let deletions = progress.deletions.load(SeqCst);
-                    assert!(wish.names(DELETED) && deletions > 0, "{wish:?}: nobody cut it");
+                    let ends = progress.closed_all.load(SeqCst);
+                    assert!(
+                        wish.names(DELETED) && deletions > 0,
+                        "{wish:?}: nobody cut it (old {is_old}, all closed {ends})"
+                    );
                     comes_back = true;
                     break;
                 }
