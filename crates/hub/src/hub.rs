@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) watches: RwLock<Vec<Arc<dyn Watch>>>,
     next_shard: AtomicUsize,
     draining: AtomicBool,
+    noises: AtomicU64,
     full_tick_ms: AtomicU64,
     /// How far the slowest in the shards is behind, as of the last tick.
     lag_ms: AtomicU64,
@@ -239,6 +240,7 @@ impl Hub {
             watches: RwLock::default(),
             next_shard: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            noises: AtomicU64::new(0),
             full_tick_ms: AtomicU64::new(0),
             lag_ms: AtomicU64::new(0),
         });
@@ -550,22 +552,28 @@ impl Inner {
     /// A reconnection time for a stream that is ended, in milliseconds: the usual one and up to as much again, so
     /// that all who are sent away do not come back in one moment.
     pub(crate) fn reconnect_ms(&self) -> u64 {
-        self.spread_ms(self.limits.retry_ms)
+        self.retry_and(self.noise(), self.limits.retry_ms)
     }
 
     /// A reconnection time for a stream that begins. It is what its client keeps to when the hub is gone without a
     /// word: the usual one while few are there, with more of them up to as much again.
     pub(crate) fn retry_ms(&self) -> u64 {
         let open = u64::try_from(self.subscribers.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
-        self.spread_ms((open / RETURNS_PER_MS).min(self.limits.retry_ms))
+        let by_ms = (open / RETURNS_PER_MS).min(self.limits.retry_ms);
+        // The larger of two. Those who came while there were few have the short times, so most of the later ones get
+        // long ones: at no moment come more than twice as many as on average, whether they came one after the other or
+        // take the places of those who leave.
+        self.retry_and(self.noise(), by_ms).max(self.retry_and(self.noise().rotate_left(32), by_ms))
     }
 
-    /// The usual reconnection time and up to `by_ms` more.
-    fn spread_ms(&self, by_ms: u64) -> u64 {
-        let now_ms = self.clock.monotonic_ms();
-        let open = u64::try_from(self.subscribers.load(Ordering::Relaxed)).unwrap_or(0);
-        let noise = now_ms.wrapping_add(open << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+    fn retry_and(&self, noise: u64, by_ms: u64) -> u64 {
         self.limits.retry_ms.saturating_add(noise % by_ms.saturating_add(1))
+    }
+
+    /// Another number each time.
+    fn noise(&self) -> u64 {
+        let count = self.noises.fetch_add(1, Ordering::Relaxed);
+        ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one((count, self.clock.monotonic_ms()))
     }
 }
 

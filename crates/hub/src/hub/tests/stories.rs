@@ -555,16 +555,22 @@ fn the_more_streams_are_open_the_further_apart_their_clients_come_back() {
         peers[from..].iter().map(told).collect()
     };
     let mut peers = Vec::new();
-    let few = retries(0, &mut peers);
-    assert!(few.iter().all(|ms| (2_000..2_050).contains(ms)), "as configured, nearly: {few:?}");
-    let mut from = 500;
-    let mut last = few;
-    while from < 30_000 {
-        last = retries(from, &mut peers);
-        from += 500;
+    let mut all: Vec<u64> = Vec::new();
+    while peers.len() < 20_000 {
+        let told = retries(peers.len(), &mut peers);
+        assert!(
+            peers.len() > 500 || told.iter().all(|ms| (2_000..2_050).contains(ms)),
+            "nearly as configured"
+        );
+        all.extend(told);
     }
-    let in_part =
-        |at: u64| last.iter().filter(|ms| (2_000 + at * 500..2_500 + at * 500).contains(*ms)).count();
-    let parts: Vec<_> = (0..4).map(in_part).collect();
-    assert!(parts.iter().all(|count| (75..175).contains(count)), "over twice the time, evenly: {parts:?}");
+    // Those that stay, and those that come when all are there: 10 a millisecond, never more than twice as many.
+    let late = retries(20_000, &mut peers);
+    for (told, among) in [(&all, 20_000), (&late, 500)] {
+        let in_part =
+            |at: u64| told.iter().filter(|ms| (2_000 + at * 200..2_200 + at * 200).contains(*ms)).count();
+        let parts: Vec<_> = (0..10).map(in_part).collect();
+        assert!(parts.iter().all(|count| *count < among / 10 * 5 / 2), "{parts:?}");
+        assert!(parts.iter().filter(|count| **count > among / 40).count() >= 7, "{parts:?}");
+    }
 }
