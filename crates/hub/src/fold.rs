@@ -199,7 +199,7 @@ impl Fold {
     }
 
     /// Takes a record into account for one of its topics, if that is all that there is to it: one more public event of
-    /// a topic that exists and has had no others. What has to be forgotten to take it back, if it was.
+    /// a topic that exists, after a public one or none. What has to be forgotten to take it back, if it was.
     pub(crate) fn note(&mut self, place: Option<Place>, record: &Record) -> Option<Noted> {
         let event = record.event().filter(|event| !event.private && !event.ephemeral)?;
         self.topics.note_public(place?, record.seq, event.is_tombstone())

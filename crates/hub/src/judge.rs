@@ -91,10 +91,10 @@ impl Judge {
         self.last = self.last.max(seq);
     }
 
-    /// History that the store's own limits removed. Only of a settled state: what would be taken back stands in rows,
-    /// and this may remove some.
+    /// History that the store's own limits removed. To be called between batches: what would be taken back stands in
+    /// rows, of which this may remove some, so what was judged before it stands.
     pub fn trim(&mut self, trimmed: &Trimmed) {
-        debug_assert!(self.is_settled(), "a trim in the middle of a batch");
+        self.undo.clear();
         self.fold.trim(trimmed);
     }
 
@@ -379,19 +379,21 @@ struct Names(Vec<Option<TopicName>>);
 impl Names {
     const COUNT: usize = 4_096;
 
-    /// A topic that is new has no place and is told apart from the others by nothing that is cheap: its next event will
-    /// find it here.
+    /// Topics are told apart by their places: a new one has none, so the names of its first two events are their own.
     fn share(&mut self, name: &mut TopicName, place: Option<Place>) {
         let Some(place) = place else { return };
         if self.0.is_empty() {
             self.0.resize(Self::COUNT, None);
         }
         match self.0.get_mut(place.number() % Self::COUNT) {
-            Some(Some(known)) if known == name => *name = known.clone(),
-            Some(known) => {
-                *name = name.to_own();
-                *known = Some(name.clone());
+            Some(Some(known)) if known == name => {
+                if known.is_same(name) {
+                    // A publisher keeps it too, on another core.
+                    *known = name.to_own();
+                }
+                *name = known.clone();
             }
+            Some(known) => *known = Some(name.clone()),
             None => {}
         }
     }

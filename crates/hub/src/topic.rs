@@ -85,9 +85,14 @@ impl TopicName {
         }
     }
 
-    /// A name that nobody else counts the owners of: what is cloned and dropped on one thread then stays with its core.
+    /// A name of which nobody else counts the owners: what is cloned and dropped on one thread stays with its core.
     pub(crate) fn to_own(&self) -> Self {
-        if Arc::strong_count(&self.0) == 1 { self.clone() } else { Self(self.as_str().into()) }
+        Self(self.as_str().into())
+    }
+
+    /// Whether both count the same owners.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The name.

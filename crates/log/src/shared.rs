@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
 use tidings_hub::fold::Fold;
 use tidings_hub::ports::{Batch, Bounds, Health, SeqRange, Sink};
@@ -31,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) health: Mutex<Health>,
     pub(crate) catalog: RwLock<Catalog>,
     /// The last place that each topic has lost, of those that lost something behind the oldest place that is kept.
-    pub(crate) trimmed: RwLock<HashMap<TopicName, Seq>>,
+    pub(crate) trimmed: RwLock<HashMap<TopicName, Seq, RandomState>>,
     /// Places whose records were damaged and written off.
     pub(crate) lost: Arc<[SeqRange]>,
     pub(crate) attachment: Mutex<Attachment>,

@@ -5,7 +5,8 @@
 //! index are shared between copies and copied when one of them changes, so that a copy of a million topics takes
 //! microseconds, and nothing ever grows by doubling.
 //!
-//! **Invariant:** each live row's name is found by the index, once; numbers of rows are never shown outside.
+//! **Invariant:** each live row's name is found by the index, once; a row's place is good outside
+//! as long as no topic is removed.
 
 use std::sync::Arc;
 
@@ -219,8 +220,8 @@ impl Table {
         self.look(place.0)
     }
 
-    /// A public event at `seq`, of a topic that exists and whose events before were public: the change that is made
-    /// most, and of nothing but the row. What the row was before, if it was made.
+    /// A public event at `seq`, of a topic that exists and whose event before, if any, was public: the change that is
+    /// made most, and of nothing but the row. What the row was before, if it was made.
     pub(super) fn note_public(&mut self, place: Place, seq: Seq, is_tombstone: bool) -> Option<Noted> {
         let (chunk, at) = split(place.0);
         let row = Arc::make_mut(self.chunks.get_mut(chunk)?).rows.get_mut(usize::from(at))?;
