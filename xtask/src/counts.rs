@@ -53,7 +53,11 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
 fn count(root: &Path, built: Built) -> Result<BTreeMap<String, u64>, Failure> {
     let program = match built {
         Built::ForTests => steps::build_for_tests(root, "tidings-counts")?,
-        Built::Release => steps::build(root, &["--package", "tidings-counts", "--release"])?,
+        Built::Release => {
+            let mut command = steps::cargo(root);
+            command.args(["build", "--package", "tidings-counts", "--release"]);
+            steps::executable_of(command, "tidings-counts")?
+        }
     };
     let mut found = BTreeMap::new();
     for (path, times) in PATHS {

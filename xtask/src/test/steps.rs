@@ -137,11 +137,15 @@ fn workspace(root: &Path, command: &str) -> Command {
 
 fn clippy(root: &Path, _: &mut Tally) -> Result<(), Failure> {
     child::run(workspace(root, "clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
-    // The codec without the standard library, the client over nothing but what it is given, the binary as it is built
-    // for use.
-    child::run(cargo(root).args(["check", "-p", "tidings-codec", "--no-default-features"]))?;
-    child::run(cargo(root).args(["check", "-p", "tidings-client", "--no-default-features"]))?;
-    child::run(cargo(root).args(["check", "-p", "tidings"]))
+    // As others get them: the features of a package alone, which the workspace would lend it.
+    let alone: [&[&str]; 5] = [
+        &["clippy", "-p", "tidings-codec", "--all-targets", "--", "-D", "warnings"],
+        &["clippy", "-p", "tidings-codec", "--no-default-features", "--", "-D", "warnings"],
+        &["clippy", "-p", "tidings-client", "--no-default-features", "--", "-D", "warnings"],
+        &["clippy", "-p", "tidings-client", "--features", "reqwest", "--", "-D", "warnings"],
+        &["clippy", "-p", "tidings", "--", "-D", "warnings"],
+    ];
+    alone.iter().try_for_each(|arguments| child::run(cargo(root).args(*arguments)))
 }
 
 fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
@@ -151,6 +155,8 @@ fn doc(root: &Path, _: &mut Tally) -> Result<(), Failure> {
 fn test(root: &Path, tally: &mut Tally) -> Result<(), Failure> {
     // All failures of a run are worth knowing, not only those of the first binary.
     child::watch(workspace(root, "test").arg("--no-fail-fast"), |line| tally.cargo_line(line))?;
+    // What most take of the codec has none of the adapters.
+    child::watch(cargo(root).args(["test", "-p", "tidings-codec"]), |line| tally.cargo_line(line))?;
     some_ran(tally)
 }
 
@@ -209,33 +215,40 @@ fn node_tests(directory: &Path, binary: &Path, files: &[&str], tally: &mut Tally
     if tally.ran() == before { Err("not one test ran".to_owned()) } else { Ok(()) }
 }
 
-/// Builds the binary; most of it is there already when the tests have run.
+/// Builds the binary as its tests do: it is there already when they have run. `cargo build` would leave out features that
+/// only tests turn on, and compile everything from there on once more.
 fn build_tidings(root: &Path) -> Result<PathBuf, Failure> {
-    build_for_tests(root, "tidings")
+    let mut command = workspace(root, "test");
+    command.args(["--test", "kill", "--no-run"]);
+    executable_of(command, "tidings")
 }
 
-/// Builds a program as tests are built.
+/// Builds a program of the workspace, in the tests' profile.
 pub(crate) fn build_for_tests(root: &Path, program: &str) -> Result<PathBuf, Failure> {
-    build(root, &["--workspace", "--features", FEATURES, "--bin", program])
+    let mut command = workspace(root, "build");
+    command.args(["--bin", program]);
+    executable_of(command, program)
 }
 
 /// Builds a program and asks cargo where it put it.
-pub(crate) fn build(root: &Path, what: &[&str]) -> Result<PathBuf, Failure> {
-    child::run(cargo(root).arg("build").args(what))?;
+pub(crate) fn executable_of(mut command: Command, program: &str) -> Result<PathBuf, Failure> {
     let mut path = None;
-    let mut command = cargo(root);
-    command.args(["build", "--quiet", "--message-format=json"]).args(what);
-    child::listen(&mut command, |line| path = executable(line).or_else(|| path.take()))?;
-    path.map(PathBuf::from).ok_or_else(|| format!("cargo built no program: {}", what.join(" ")))
+    command.arg("--message-format=json-render-diagnostics");
+    child::listen(&mut command, |line| path = executable(line, program).or_else(|| path.take()))?;
+    path.map(PathBuf::from).ok_or_else(|| format!("cargo built no program `{program}`"))
 }
 
-/// The path in one of cargo's JSON messages, if it tells of an executable.
-fn executable(message: &str) -> Option<String> {
+/// The path in one of cargo's JSON messages, if it tells of this program, and not of its tests.
+fn executable(message: &str, program: &str) -> Option<String> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    message.get("executable")?.as_str().map(str::to_owned)
+    let is_it = message["target"]["name"] == program
+        && message["target"]["kind"][0] == "bin"
+        && message["profile"]["test"] == false;
+    is_it.then(|| message["executable"].as_str().map(str::to_owned)).flatten()
 }
 
-fn cargo(root: &Path) -> Command {
+/// A command of cargo's in the repository.
+pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(repo::cargo());
     command.current_dir(root);
     command
@@ -279,9 +292,21 @@ mod tests {
 
     #[test]
     fn the_binary_is_where_cargo_says() {
-        let artifact = r#"{"reason":"compiler-artifact","executable":"a/debug/tidings"}"#;
-        assert_eq!(executable(artifact), Some("a/debug/tidings".to_owned()));
-        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
-        assert_eq!(executable("warning: not JSON"), None);
+        let artifact = |name: &str, kind: &str, test: bool| {
+            let (target, profile) =
+                (format!(r#"{{"name":"{name}","kind":["{kind}"]}}"#), format!(r#"{{"test":{test}}}"#));
+            format!(r#"{{"target":{target},"profile":{profile},"executable":"a/debug/{name}"}}"#)
+        };
+        let found = |message: &str| executable(message, "tidings");
+        assert_eq!(found(&artifact("tidings", "bin", false)), Some("a/debug/tidings".to_owned()));
+        for other in [
+            artifact("tidings", "bin", true),
+            artifact("tidings", "test", false),
+            artifact("kill", "bin", false),
+        ] {
+            assert_eq!(found(&other), None, "{other}");
+        }
+        assert_eq!(found(r#"{"reason":"compiler-artifact","executable":null}"#), None);
+        assert_eq!(found("warning: not JSON"), None);
     }
 }
