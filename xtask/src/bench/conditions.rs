@@ -52,8 +52,7 @@ fn stalled(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Fa
         for (name, stalled) in [("none stalled", 0), ("half stalled", half)] {
             let stalled = stalled.to_string();
             // What a socket of a stalled client takes before nothing goes any more is some 100 KB.
-            let load =
-                ["--rate", "8", "--seconds", &seconds, "--fill", "262144", "--stalled", &stalled];
+            let load = ["--rate", "8", "--seconds", &seconds, "--fill", "262144", "--stalled", &stalled];
             let name = &format!("{name}/{peer}");
             Case { name, peer, more, way: "sse", load: &load }.measure(bench, half, report)?;
         }
