@@ -64,7 +64,10 @@ pub(crate) fn segments_over<'a>(
     let (mut bytes, mut newer) = (active.bytes, active.events);
     let mut drop = 0;
     for (at, segment) in sealed.enumerate().rev() {
-        time_ms = time_ms.min(segment.time_max_ms);
+        // One without a record has no time: a compaction may have left nothing in it.
+        if segment.events > 0 || segment.time_max_ms > 0 {
+            time_ms = time_ms.min(segment.time_max_ms);
+        }
         bytes = bytes.saturating_add(segment.bytes);
         let is_old = config.retention_age_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
         let is_large = config.retention_bytes.is_some_and(|bytes_max| bytes > bytes_max);
@@ -449,7 +452,7 @@ mod tests {
             last: Seq(2),
             bytes: *bytes,
             time_max_ms: *time_max_ms,
-            events: 5,
+            events: if *time_max_ms > 0 { 5 } else { 0 },
         };
         let sealed: Vec<_> = sealed.iter().map(facts).collect();
         segments_over(now_ms, config, sealed.iter(), &facts(&(400, 10)))
@@ -464,6 +467,15 @@ mod tests {
                 LogConfig { retention_bytes: bytes, retention_count: Some(count), ..LogConfig::default() };
             assert_eq!(over(1_000, &config, &sealed), expected, "{count}");
         }
+    }
+
+    /// A compaction may have left nothing in it.
+    #[test]
+    fn a_segment_without_a_record_makes_none_before_it_old() {
+        let sealed = [(100, 10), (200, 10), (0, 10), (300, 10)];
+        assert_eq!(dropped(1_000, Some(950), None, &sealed), 0);
+        assert_eq!(dropped(1_000, Some(750), None, &sealed), 2);
+        assert_eq!(dropped(1_000, Some(650), None, &sealed), 4);
     }
 
     #[test]
