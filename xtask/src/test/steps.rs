@@ -309,4 +309,21 @@ mod tests {
         assert_eq!(found(r#"{"reason":"compiler-artifact","executable":null}"#), None);
         assert_eq!(found("warning: not JSON"), None);
     }
+
+    #[test]
+    fn every_feature_of_codec_and_client_is_on_somewhere() {
+        for package in ["codec", "client"] {
+            let manifest = format!("{}/../crates/{package}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+            let manifest = std::fs::read_to_string(manifest).unwrap();
+            let features = manifest.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
+            let named = features.lines().filter_map(|line| line.split_once(" = "));
+            let named: Vec<_> = named.filter(|(name, _)| !name.starts_with('#')).collect();
+            let by_default = named.iter().find(|(name, _)| *name == "default").unwrap().1;
+            assert!(named.len() > 2, "{features}");
+            for (name, _) in named.iter().filter(|(name, _)| *name != "default") {
+                let is_asked_for = FEATURES.split(',').any(|on| on == format!("tidings-{package}/{name}"));
+                assert!(is_asked_for || by_default.contains(&format!("\"{name}\"")), "{package}/{name}");
+            }
+        }
+    }
 }
