@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use tidings_hub::ports::{Log, Op};
+use tidings_hub::ports::{Durability, Log, Op};
 use tidings_hub::{Selector, Selectors, Seq};
 use tidings_log::tools::{self, Copied, Grade};
 use tidings_log::{Disk, DiskFile, LockError, LogConfig, OpenError, RealDisk};
@@ -168,6 +168,30 @@ fn the_next_backup_copies_what_is_new() {
     assert!(
         matches!(tools::backup(&others, &to), Err(OpenError::Unfit { message }) if message.contains("another log"))
     );
+}
+
+#[test]
+fn a_segment_that_a_power_failure_rewound_is_copied_anew() {
+    let config = LogConfig { durability: Durability::Os, ..config() };
+    let disk = SimDisk::seeded(1);
+    let mut hub = Manual::open(disk.clone(), &TestClock::at(9), config.clone()).unwrap();
+    hub.publish("a", "kept");
+    let rewound = disk.copy(2);
+    hub.publish("a", "lost, but in the first backup");
+    let to = SimDisk::seeded(3);
+    tools::backup(&disk, &to).unwrap();
+    let name = "00000000000000000001.log";
+    let copied = to.content(name).unwrap();
+    // As long as the first one was, and with the same header: nothing but what is in it tells.
+    let config = LogConfig { segment_bytes: copied.len() as u64, ..config };
+    let mut hub = Manual::open(rewound.clone(), &TestClock::at(9), config.clone()).unwrap();
+    hub.publish("a", "written in its place, as long");
+    hub.publish("a", "in the next segment");
+    let sealed = rewound.content(name).unwrap();
+    assert_eq!(copied.len(), sealed.len());
+    tools::backup(&rewound, &to).unwrap();
+    assert!(to.content(name).unwrap() == sealed, "the copy is another file than the original");
+    assert_eq!(Manual::open(to.copy(1), &TestClock::at(9), config).unwrap().data("a"), hub.data("a"));
 }
 
 #[test]

@@ -19,9 +19,7 @@ use crate::error::{OpenError, Trouble};
 use crate::lost::LOST;
 use crate::meta::{META, Meta};
 use crate::mutants::{Mutant, is_on};
-use crate::segment::{
-    CHECKPOINT, INDEX, LOG, SEGMENT_HEADER_BYTES, Scan, SegmentHeader, Step, place_of, read_header,
-};
+use crate::segment::{CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, place_of, read_header};
 use crate::wire::index;
 
 /// Is there while a copy is not whole.
@@ -29,8 +27,6 @@ const INCOMPLETE: &str = "INCOMPLETE";
 /// A running hub may remove or rewrite files under the copy; then it is begun again, so often at most.
 const TRIES: usize = 8;
 const PIECE_BYTES: usize = 1 << 20;
-/// What tells two files of one name apart: a segment's header has its salt, an index's too.
-const HEAD_BYTES: usize = SEGMENT_HEADER_BYTES;
 
 /// What a backup or a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +42,7 @@ pub struct Copied {
     pub report: Report,
 }
 
-/// Copies the log of one directory into another; what that one has already of the same log is not copied again.
+/// Copies the log of one directory into another; what that one has already, byte for byte, is not written again.
 ///
 /// # Errors
 /// [`OpenError`]: the copy is in use or is another log's, a file cannot be read or written, or the original is damaged.
@@ -218,19 +214,39 @@ fn content(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, Trouble> {
 }
 
 fn copy_unless_there(from: &dyn Disk, to: &dyn Disk, name: &str, copied: &mut Copied) -> Result<(), Trouble> {
-    let head = |disk: &dyn Disk| -> io::Result<(Vec<u8>, u64)> {
-        let file = disk.open(name)?;
-        let mut head = vec![0; HEAD_BYTES];
-        let count = read_up_to(&*file, 0, &mut head)?;
-        head.truncate(count);
-        Ok((head, file.len()?))
-    };
-    let there = head(to).ok();
-    if there.is_some() && there == Some(head(from).map_err(Trouble::io("reading", from.place(name)))?) {
-        copied.kept += 1;
-        return Ok(());
+    if let Ok(there) = to.open(name) {
+        let reading = || Trouble::io("reading", from.place(name));
+        let original = from.open(name).map_err(reading())?;
+        // What cannot be read in the copy is copied again.
+        if is_same(&*original, &*there).map_err(reading())? {
+            copied.kept += 1;
+            return Ok(());
+        }
     }
     copy_file(from, to, name, copied)
+}
+
+/// Whether two files have the same bytes. No header can tell: a power failure takes from a segment what was not synced,
+/// and it grows again, with other events, to any length that a backup may have seen before.
+fn is_same(original: &dyn DiskFile, copy: &dyn DiskFile) -> io::Result<bool> {
+    let len = original.len()?;
+    if copy.len().ok() != Some(len) {
+        return Ok(false);
+    }
+    let mut pieces = [(); 2].map(|()| vec![0; index(len).min(PIECE_BYTES)]);
+    let [ours, theirs] = &mut pieces;
+    let mut at = 0;
+    while at < len {
+        let count = read_piece(original, at, len, ours)?;
+        if count == 0 || read_piece(copy, at, len, theirs).ok() != Some(count) {
+            return Ok(false);
+        }
+        if ours.get(..count) != theirs.get(..count) {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
 }
 
 /// Copies the segment that may be written to up to its last batch: what is behind that is room for more, and may be

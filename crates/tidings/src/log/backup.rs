@@ -16,8 +16,9 @@ pub(super) fn backup_command() -> Command {
         .long_about(
             "Copy a data directory, also while a hub uses it.\n\n\
              The copy is consistent: everything that was acked when it began is in it. What DEST has from an earlier \
-             backup of the same log is not copied again. Every byte of the copy is read and checked before it is called \
-             done; one that was broken off is completed by the next. `verify`, `inspect` and `export` work on it.",
+             backup of the same log is compared byte by byte, and not copied again if it is the same. Every byte of the \
+             copy is read and checked before it is called done; one that was broken off is completed by the next. \
+             `verify`, `inspect` and `export` work on it.",
         )
         .arg(dir_argument())
         .arg(
