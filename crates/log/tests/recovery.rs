@@ -71,6 +71,28 @@ fn a_bad_record_with_a_later_batch_behind_it_is_damage_and_can_be_cut() {
 }
 
 #[test]
+fn a_sealed_segment_that_is_cut_loses_its_index() {
+    let disk = SimDisk::seeded(1);
+    let mut log = open(&disk);
+    (0..30).for_each(|n| _ = log.publish("a", &format!("{n} {}", "x".repeat(90))));
+    log.end();
+    let [segment, index] = ["log", "idx"].map(|kind| format!("{:020}.{kind}", 1));
+    assert!(disk.content(&index).is_some(), "it is sealed");
+    let mut content = disk.content(&segment).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    disk.put(&segment, &content);
+    // Without a checkpoint a start reads all segments.
+    disk.names().iter().filter(|name| name.ends_with(".ckpt")).for_each(|name| disk.remove(name));
+    let cut = LogConfig { on_damage: OnDamage::Cut, ..config() };
+    let log = Manual::open(disk.clone(), &TestClock::at(1), cut).unwrap();
+    let data = log.data("a");
+    assert!(!data.is_empty() && data.len() < 30 && data[0].starts_with("0 "), "{data:?}");
+    // It grows again, and may be sealed when it has the length that this index is of.
+    assert_eq!(disk.content(&index), None);
+}
+
+#[test]
 fn zeros_are_room_only_where_nothing_stands_behind_them() {
     let disk = SimDisk::seeded(1);
     let mut log = open(&disk);

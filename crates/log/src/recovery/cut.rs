@@ -42,6 +42,8 @@ pub(crate) fn apply(disk: &dyn Disk, cure: &Cure) -> Result<(), Trouble> {
             keep().map_err(doing("keeping a copy of"))?;
             file.truncate(*offset).map_err(doing("cutting"))?;
             file.sync_data().map_err(doing("syncing"))?;
+            // It grows again, to any length, and would be taken for the index of that.
+            set_aside(disk, &file_name(*base, INDEX))?;
         }
     }
     disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))
