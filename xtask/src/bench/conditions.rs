@@ -23,6 +23,16 @@ pub(super) const RATIOS: &[(&str, &str, &str)] = &[
         "topics, one for all/tidings cpu",
     ),
     (
+        "topics CPU: one for each stream to one for all, bare",
+        "topics, one for each/bare cpu",
+        "topics, one for all/bare cpu",
+    ),
+    (
+        "topics CPU, one for each stream: tidings to bare",
+        "topics, one for each/tidings cpu",
+        "topics, one for each/bare cpu",
+    ),
+    (
         "topics CPU: ten for each stream to one for all",
         "topics, ten for each/tidings cpu",
         "topics, one for all/tidings cpu",
@@ -79,18 +89,18 @@ fn topics(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Fai
     let streams = choice.subscribers;
     let (many, ten) = (streams.to_string(), (streams * 10).to_string());
     let (rate, batch) = ((streams * 2).to_string(), (streams / 10).clamp(1, 1_000).to_string());
-    let cases: [(&str, &[&str]); 4] = [
-        ("topics, one for all/tidings", &["--rate", "2"]),
-        ("topics, one for each/tidings", &["--topics", &many, "--rate", &rate, "--batch", &batch]),
-        (
-            "topics, ten for each/tidings",
-            &["--topics", &ten, "--each", "10", "--rate", &rate, "--batch", &batch],
-        ),
-        ("topics, one of ten read/tidings", &["--topics", &ten, "--rate", &rate, "--batch", &batch]),
+    let cases: [(&str, &str, &[&str]); 4] = [
+        ("one for all", "bare", &["--rate", "2"]),
+        ("one for each", "bare-own", &["--topics", &many, "--rate", &rate, "--batch", &batch]),
+        ("ten for each", "bare-own", &["--topics", &ten, "--each", "10", "--rate", &rate, "--batch", &batch]),
+        ("one of ten read", "bare-own", &["--topics", &ten, "--rate", &rate, "--batch", &batch]),
     ];
-    for (name, load) in cases {
+    for (name, bare, load) in cases {
         let load = [load, &["--seconds", &bench.seconds]].concat();
-        Case { name, peer: "tidings", more: ONE, way: "sse", load: &load }.measure(bench, streams, report)?;
+        for (called, peer, more) in [("bare", bare, &[][..]), ("tidings", "tidings", ONE)] {
+            let name = &format!("topics, {name}/{called}");
+            Case { name, peer, more, way: "sse", load: &load }.measure(bench, streams, report)?;
+        }
     }
     Ok(())
 }
@@ -107,8 +117,12 @@ pub(super) const NAMES: &[&str] = &[
     "storm/bare",
     "storm/tidings",
     "storm/tidings fsync",
+    "topics, one for all/bare",
     "topics, one for all/tidings",
+    "topics, one for each/bare",
     "topics, one for each/tidings",
+    "topics, ten for each/bare",
     "topics, ten for each/tidings",
+    "topics, one of ten read/bare",
     "topics, one of ten read/tidings",
 ];

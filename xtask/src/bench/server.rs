@@ -120,7 +120,7 @@ fn command(peer: &str, bench: &Bench, data: &Path, port: &str) -> Result<Command
         }
         "axum" => ours("tidings-peer-axum"),
         "websocket" => ours("tidings-peer-websocket"),
-        "bare" | "bare-each" | "bare-websocket" => {
+        "bare" | "bare-each" | "bare-own" | "bare-websocket" => {
             let mut command = ours("tidings-peer-bare");
             command.args([port, peer.strip_prefix("bare-").unwrap_or("log")]);
             return Ok(command);

@@ -1,11 +1,13 @@
 //! The limit of the kernel: one thread, one epoll instance, one log of bytes in memory, one cursor per subscriber. It parses
 //! no more of HTTP than it must, keeps nothing, filters nothing, and beats no heart.
 //!
-//! `tidings-peer-bare PORT [log|each|websocket]`. `GET` subscribes to everything, from where `Last-Event-ID` says; the body of
+//! `tidings-peer-bare PORT [log|each|own|websocket]`. `GET` subscribes to everything, from where `Last-Event-ID` says; the body of
 //! a `POST` is an event's data, or, as `text/event-stream`, some events. `log`: each subscriber gets all that it lacks in one
-//! `send`. `each`: one `send` per subscriber and event, as servers do that push each event by itself. `websocket`: as `log`,
-//! with frames.
+//! `send`. `each`: one `send` per subscriber and event, as servers do that push each event by itself. `own`: a topic is the
+//! number at the end of a path, a line of a body names its own, and an event is sent to who subscribes to that number.
+//! `websocket`: as `log`, with frames.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
@@ -32,7 +34,9 @@ fn main() {
     let mut words = std::env::args().skip(1);
     let port = words.next().and_then(|port| port.parse().ok()).unwrap_or(4_101u16);
     let way = words.next().unwrap_or_default();
-    let (each, is_websocket) = (way == "each", way == "websocket");
+    let (each, own, is_websocket) = (way == "each", way == "own", way == "websocket");
+    // Who subscribes to a number, if each has topics of its own.
+    let mut readers = HashMap::<u64, Vec<usize>>::new();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
     rustix::net::listen(&listener, 4_096).expect("a longer backlog");
     rustix::net::sockopt::set_tcp_nodelay(&listener, true).expect("no delay");
@@ -97,6 +101,14 @@ fn main() {
                     } else {
                         _ = connection.socket.write(HEAD);
                     }
+                    if own {
+                        numbers(&connection.request)
+                            .into_iter()
+                            .for_each(|number| readers.entry(number).or_default().push(key));
+                        connection.cursor = Some(0);
+                        connection.request = Vec::new();
+                        break;
+                    }
                     let last = last_seq(&connection.request).and_then(|last| last.checked_sub(forgotten + 1));
                     let last = last.and_then(|last| ends.get(last as usize).copied());
                     let mut cursor = last.unwrap_or(log.len());
@@ -105,6 +117,12 @@ fn main() {
                     }
                     connection.cursor = Some(cursor);
                     connection.request = Vec::new();
+                    break;
+                }
+                if own {
+                    let request = std::mem::take(&mut connection.request);
+                    _ = connection.socket.write(ANSWER);
+                    seq = publish_own(&request[body], seq, &readers, &mut connections);
                     break;
                 }
                 let data = &connection.request[body.clone()];
@@ -169,6 +187,39 @@ fn send(mut socket: &TcpStream, log: &[u8], cursor: &mut usize) {
     if let Ok(sent) = socket.write(&log[*cursor..]) {
         *cursor += sent;
     }
+}
+
+/// The numbers that a path ends with, or its selectors do.
+fn numbers(request: &[u8]) -> Vec<u64> {
+    let text = String::from_utf8_lossy(request);
+    let target = text.split(' ').nth(1).unwrap_or_default();
+    let words = target.split(['&', '?', '/', '=']);
+    words.filter_map(|word| word.rsplit_once('-')?.1.parse().ok()).collect()
+}
+
+/// Sends each line's event to those who read its topic, and returns the number of the last one.
+fn publish_own(
+    lines: &[u8],
+    mut seq: u64,
+    readers: &HashMap<u64, Vec<usize>>,
+    connections: &mut Slab<Connection>,
+) -> u64 {
+    let mut frame = Vec::new();
+    for line in String::from_utf8_lossy(lines).lines() {
+        let topic = line.split_once('-').and_then(|(_, rest)| rest.split_once('"')?.0.parse::<u64>().ok());
+        let data = line.split_once("\"data\":\"").and_then(|(_, rest)| rest.strip_suffix("\"}"));
+        let (Some(topic), Some(data)) = (topic, data) else { continue };
+        seq += 1;
+        let event = format!("id: 1.{seq}\ndata: {data}\n\n");
+        frame.clear();
+        _ = write!(frame, "{:x}\r\n{event}\r\n", event.len());
+        for key in readers.get(&topic).into_iter().flatten() {
+            if let Some(connection) = connections.get_mut(*key) {
+                send(&connection.socket, &frame, &mut 0);
+            }
+        }
+    }
+    seq
 }
 
 /// The number of the event that a reader had last.

@@ -179,6 +179,7 @@ pub(super) const TABLES: &[Table] = &[
         ],
         columns: &[
             ("CPU for each delivery", "topics, {}/tidings cpu", "µs"),
+            ("of the bare loop", "topics, {}/bare cpu", "µs"),
             ("half within", "topics, {}/tidings p50", "ms"),
             ("99 % within", "topics, {}/tidings p99", "ms"),
             ("memory of a stream", "topics, {}/tidings memory", "B"),
