@@ -28,8 +28,9 @@ pub mod server;
 
 pub use app::App;
 pub use config::{Descriptors, Overload, ServerConfig, TlsConfig};
+pub use front::body::Payload;
 pub use front::descriptors::{connections_available, raise_descriptor_limit};
 pub use front::service::Service;
-pub use gate::{Access, Gate, GateConfig, GateConfigError};
+pub use gate::{Access, Admitted, Gate, GateConfig, GateConfigError};
 pub use problem::{Kind, Problem};
 pub use server::{Server, ServerError};

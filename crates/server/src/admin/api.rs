@@ -29,11 +29,9 @@ const CONNECTIONS: &str = "/admin/connections/";
 pub(super) async fn answer(app: &Arc<App>, request: Request<Body>) -> Response {
     let (mut parts, _) = request.into_parts();
     // What the gate says of origins is left out: an answer is for the console's own page.
-    if let ControlFlow::Break(refused) = app.gate.admit(&mut parts) {
-        return refused;
-    }
-    let Some(access) = parts.extensions.remove::<Access>() else {
-        return Problem::new(&problem::UNAUTHORIZED, "the request did not pass the gate").into_response();
+    let access = match app.gate.admit(&mut parts) {
+        ControlFlow::Continue(admitted) => admitted.access,
+        ControlFlow::Break(refused) => return refused,
     };
     route(app, &access, &parts).await.unwrap_or_else(IntoResponse::into_response)
 }

@@ -1,4 +1,4 @@
-//! A request's body on its way in, given up when its sender is silent for too long.
+//! A request's body: there already, or on its way in, and then given up when its sender is silent for too long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +9,33 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
+
+/// What came with a request.
+#[derive(Debug)]
+pub enum Payload {
+    /// All of it.
+    Whole(Bytes),
+    /// What comes.
+    Flow(Body),
+}
+
+impl Payload {
+    /// How many bytes it has, as far as that is known.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::Flow(body) => body.size_hint().exact(),
+        }
+    }
+
+    /// As a body that flows.
+    pub(crate) fn into_body(self) -> Body {
+        match self {
+            Self::Whole(bytes) => Body::from(bytes),
+            Self::Flow(body) => body,
+        }
+    }
+}
 
 /// The sender said nothing for so long.
 #[derive(Debug)]

@@ -7,15 +7,17 @@
 //! What the bytes mean, [`super::request`] says.
 
 use std::cell::RefCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tidings_reactor::{Answer, Door, Look, Then};
 use tokio::net::TcpStream;
@@ -24,6 +26,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::accept::Grumble;
+use super::body::Payload;
 use super::carry::Carry;
 use super::connection::{self, Limits};
 use super::crossing::{Crossing, Leaving};
@@ -34,7 +37,7 @@ use crate::drain::Stage;
 use crate::protocols::native;
 
 /// Room for a usual answer.
-const ANSWER_BYTES: usize = 512;
+const ANSWER_BYTES: usize = 768;
 
 /// One reactor's front door.
 pub(crate) struct FrontDoor {
@@ -103,14 +106,14 @@ impl Door for FrontDoor {
             Found::Whole(head, lines) => (head, lines),
         };
         let Some(request) = request(&head, lines, bytes) else { return Look::Other };
-        let mut request = request.map(Body::from);
+        let (mut parts, body) = request.into_parts();
         let carry = (head.method == Method::GET).then(Carry::default);
         if let Some(carry) = &carry {
-            request.extensions_mut().insert(carry.clone());
+            parts.extensions.insert(carry.clone());
         }
         let (service, app, closes) = (self.service.clone(), Arc::clone(&self.app), head.closes);
         let answer = Box::pin(async move {
-            let response = service.handle(request).await;
+            let response = service.respond(&mut parts, Payload::Whole(body)).await;
             let closes = closes || app.drain.stage() >= Stage::Stopping;
             answer(response, carry, closes).await
         });
@@ -194,9 +197,8 @@ async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answe
         write_date(&mut bytes);
         return Answer { bytes, then: Then::Stream(carried) };
     }
-    // What these routes answer is in memory already, and small.
-    let body = match body.collect().await {
-        Ok(body) => body.to_bytes(),
+    let body = match whole(body).await {
+        Ok(body) => body,
         Err(error) => {
             debug!(%error, "an answer broke off");
             return Answer { bytes: Vec::new(), then: Then::Close };
@@ -204,8 +206,7 @@ async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answe
     };
     let has_body = parts.status != StatusCode::NO_CONTENT && parts.status != StatusCode::NOT_MODIFIED;
     if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
-        // Into memory: it cannot fail.
-        _ = write!(bytes, "{CONTENT_LENGTH}: {}\r\n", body.len());
+        write_header(&CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes(), &mut bytes);
     }
     if closes {
         write_header(&CONNECTION, b"close", &mut bytes);
@@ -213,6 +214,19 @@ async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answe
     write_date(&mut bytes);
     bytes.extend_from_slice(&body);
     Answer { bytes, then: if closes { Then::Close } else { Then::Next } }
+}
+
+/// The body of an answer. What these routes answer is in memory already, and small: it comes in one piece.
+async fn whole(mut body: Body) -> Result<Bytes, axum::Error> {
+    let first = match body.frame().await {
+        None => return Ok(Bytes::new()),
+        Some(frame) => frame?.into_data().unwrap_or_default(),
+    };
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = Box::pin(body.collect()).await?.to_bytes();
+    Ok([first, rest].concat().into())
 }
 
 fn write_status(status: StatusCode, out: &mut Vec<u8>) {

@@ -14,15 +14,14 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, StatusCode, Uri};
-use http_body::Body as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tracing::{Level, debug, enabled, warn};
 
-use super::body::limit_silence;
+use super::body::{Payload, limit_silence};
 use crate::app::App;
 use crate::counters::RouteClass;
-use crate::gate::{Access, Who, scrub};
+use crate::gate::{Access, Admitted, Who, scrub};
 use crate::problem::{self, Problem};
 use crate::protocols::native;
 
@@ -51,22 +50,30 @@ impl Service {
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Body>) -> Response {
-        let started = Instant::now();
         let (mut parts, body) = request.into_parts();
-        let is_whole = body.size_hint().exact().is_some();
+        let idle = self.app.config.body_idle_ms.map(Duration::from_millis);
+        self.respond(&mut parts, Payload::Flow(limit_silence(body, idle))).await
+    }
+
+    /// The same for one whose body, if it has one, may be there already.
+    pub(crate) async fn respond(&self, parts: &mut Parts, payload: Payload) -> Response {
+        let started = Instant::now();
+        let is_whole = payload.bytes().is_some();
         let method = parts.method.clone();
         // Before the gate takes the key out of it, and only if anybody reads it.
         let target = enabled!(Level::WARN).then(|| parts.uri.clone());
-        let (response, who) = match self.app.gate.admit(&mut parts) {
-            ControlFlow::Continue(cors) => {
-                let who = parts.extensions.get::<Access>().map(|access| access.who.clone());
-                let idle = self.app.config.body_idle_ms.map(Duration::from_millis);
-                let mut response = match check_codings(&parts) {
-                    Ok(()) => self.route(Request::from_parts(parts, limit_silence(body, idle))).await,
+        let (response, access) = match self.app.gate.admit(parts) {
+            ControlFlow::Continue(Admitted { access, cors }) => {
+                let mut response = match check_codings(parts) {
                     Err(problem) => problem.into_response(),
+                    Ok(()) if native::serves(parts.uri.path()) => {
+                        native::answer(&self.app, &access, parts, payload).await
+                    }
+                    // On its own: most requests need no room for it.
+                    Ok(()) => Box::pin(self.extra(&access, parts, payload)).await,
                 };
                 cors.apply(response.headers_mut());
-                (response, who)
+                (response, Some(access))
             }
             ControlFlow::Break(answer) => (answer, None),
         };
@@ -76,16 +83,17 @@ impl Service {
             self.app.counters.published(started.elapsed());
         }
         if let Some(target) = target {
-            log(&method, &target, class, response.status(), who.as_ref(), started.elapsed());
+            let who = access.as_ref().map(|access| &access.who);
+            log(&method, &target, class, response.status(), who, started.elapsed());
         }
         response
     }
 
-    async fn route(&self, request: Request<Body>) -> Response {
-        if native::serves(request.uri().path()) {
-            return native::answer(&self.app, request).await;
-        }
-        match self.extra.call(request).await {
+    async fn extra(&self, access: &Access, parts: &mut Parts, payload: Payload) -> Response {
+        let mut request = Request::new(payload.into_body()).into_parts();
+        std::mem::swap(&mut request.0, parts);
+        request.0.extensions.insert(access.clone());
+        match self.extra.call(Request::from_parts(request.0, request.1)).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -8,7 +8,7 @@ use tidings_hub::{Selector, Selectors, TopicName};
 
 use crate::problem::{self, Problem};
 
-/// Who asks, and what they may do. In the extensions of every request that passed the gate. Cheap to clone.
+/// Who asks, and what they may do: comes with every request that passed the gate. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// Who it is.

@@ -3,11 +3,12 @@
 //! Pure: it looks at a request's head and answers; it opens no socket and reads no clock. The order is fixed:
 //! host, preflight, origin, access. What is refused earlier is told nothing about what comes later.
 //!
-//! **Invariant:** behind the gate a request carries an [`Access`] and no longer the key in its target.
+//! **Invariant:** who is let in comes with an [`Access`], and behind the gate a request has no longer the key in its target.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, COOKIE};
@@ -151,8 +152,8 @@ impl std::error::Error for GateConfigError {
 pub struct Gate {
     hosts: Hosts,
     origins: Origins,
-    keys: Keys<Access>,
-    anonymous: Access,
+    keys: Keys<Arc<Access>>,
+    anonymous: Arc<Access>,
 }
 
 impl Gate {
@@ -165,16 +166,15 @@ impl Gate {
         Ok(Self {
             hosts: Hosts::new(&config.hosts)?,
             origins: Origins::new(&config.origins)?,
-            keys: Keys::new(&config.keys, |key| policy::of_key(&anonymous, key))?,
-            anonymous,
+            keys: Keys::new(&config.keys, |key| Arc::new(policy::of_key(&anonymous, key)))?,
+            anonymous: Arc::new(anonymous),
         })
     }
 
-    /// Looks at a request's head. If it may go on, [`Access`] is in its extensions, and what is returned has to be
-    /// applied to the answer.
+    /// Looks at a request's head: whether it may go on.
     ///
     /// Breaks with the complete answer if it may not (or if it is a preflight, which ends here).
-    pub fn admit(&self, parts: &mut Parts) -> ControlFlow<Response, Cors> {
+    pub fn admit(&self, parts: &mut Parts) -> ControlFlow<Response, Admitted> {
         if let Err(problem) = self.hosts.check(parts) {
             return ControlFlow::Break(problem.into_response());
         }
@@ -191,8 +191,7 @@ impl Gate {
         match access {
             Ok(access) => {
                 hide_secrets(parts);
-                parts.extensions.insert(access);
-                ControlFlow::Continue(cors)
+                ControlFlow::Continue(Admitted { access, cors })
             }
             Err(problem) => ControlFlow::Break(finish(Err(problem))),
         }
@@ -206,12 +205,21 @@ impl Gate {
         self.hosts.check(parts).and_then(|()| self.origins.look(parts).check_write(parts))
     }
 
-    fn access(&self, parts: &Parts) -> Result<Access, crate::Problem> {
+    fn access(&self, parts: &Parts) -> Result<Arc<Access>, crate::Problem> {
         match keys::presented(parts)? {
-            None => Ok(self.anonymous.clone()),
+            None => Ok(Arc::clone(&self.anonymous)),
             Some(text) => self.keys.find(&text).cloned().ok_or_else(keys::bad_key),
         }
     }
+}
+
+/// Who was let in.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// What they may do.
+    pub access: Arc<Access>,
+    /// Has to be applied to the answer.
+    pub cors: Cors,
 }
 
 /// Whatever prints a request behind the gate prints no key.
@@ -220,7 +228,10 @@ fn hide_secrets(parts: &mut Parts) {
         parts.uri = uri;
     }
     for name in [AUTHORIZATION, COOKIE] {
-        if let http::header::Entry::Occupied(mut values) = parts.headers.entry(name) {
+        // Asking for the entry makes room for one.
+        if parts.headers.contains_key(&name)
+            && let http::header::Entry::Occupied(mut values) = parts.headers.entry(name)
+        {
             values.iter_mut().for_each(|value| value.set_sensitive(true));
         }
     }

@@ -44,7 +44,7 @@ fn head(line: &str, headers: &[(&str, &str)]) -> Parts {
 /// The status, 0 for "may go on"; and the headers that an answer gets.
 fn outcome(gate: &Gate, mut parts: Parts) -> (u16, HeaderMap) {
     match gate.admit(&mut parts) {
-        ControlFlow::Continue(cors) => {
+        ControlFlow::Continue(Admitted { cors, .. }) => {
             let mut headers = HeaderMap::new();
             cors.apply(&mut headers);
             (0, headers)
@@ -237,8 +237,7 @@ fn keys_are_found_wherever_they_are_and_a_bad_one_is_never_nobody() {
         let all: Vec<_> = [("host", "localhost")].iter().chain(headers).copied().collect();
         let mut parts = head(&format!("GET {target}"), &all);
         match (gate.admit(&mut parts), expected) {
-            (ControlFlow::Continue(_), Some(who)) => {
-                let access = parts.extensions.get::<Access>().unwrap();
+            (ControlFlow::Continue(Admitted { access, .. }), Some(who)) => {
                 assert_eq!(&*access.scope, who, "{target} {headers:?}");
                 let shown = format!("{parts:?}");
                 assert!(!shown.contains(KEY), "behind the gate nothing prints a key: {shown}");
@@ -282,8 +281,7 @@ fn a_key_adds_to_what_everybody_may_and_alone_opens_private_events() {
     let access = |headers: &[(&str, &str)]| {
         let all: Vec<_> = [("host", "localhost")].iter().chain(headers).copied().collect();
         let mut parts = head("GET /a", &all);
-        assert!(gate.admit(&mut parts).is_continue());
-        parts.extensions.remove::<Access>().unwrap()
+        gate.admit(&mut parts).continue_value().unwrap().access
     };
     let topic = |text| TopicName::parse(text).unwrap();
     let selector = |text| Selector::parse(text).unwrap();

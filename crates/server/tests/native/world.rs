@@ -13,7 +13,7 @@ use serde_json::Value;
 use tidings_hub::clock::SystemClock;
 use tidings_hub::{Hub, Limits, Selector, Selectors};
 use tidings_server::protocols::native;
-use tidings_server::{Access, App, ServerConfig};
+use tidings_server::{Access, App, Payload, ServerConfig};
 use tokio::sync::mpsc;
 
 use crate::store::Store;
@@ -67,10 +67,10 @@ impl World {
             let (name, value) = line.split_once(": ").unwrap();
             request = request.header(name, value.as_bytes());
         }
-        let mut request = request.body(body).unwrap();
-        request.extensions_mut().insert(self.access.clone());
-        let answer = tokio::time::timeout(PATIENCE, native::answer(&self.app, request)).await;
-        answer.expect("an answer in time")
+        let (parts, body) = request.body(body).unwrap().into_parts();
+        let access = Arc::new(self.access.clone());
+        let answer = native::answer(&self.app, &access, &parts, Payload::Flow(body));
+        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
     }
 
     /// Asks, and compares: the status; then header lines that must be there; then a body, of which JSON needs to

@@ -27,7 +27,7 @@ pub(super) struct Tally {
 }
 
 /// Where an item stands, and what its publisher calls it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     position: Position,
     id: Option<EventId>,
@@ -58,33 +58,39 @@ impl Tally {
         if sent.0.len() != outcomes.len() {
             return Err(internal("the log answered for another number of events than it was given"));
         }
-        for (id, outcome) in sent.0.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Committed { position, stored, .. } => {
-                    self.unstored += u64::from(!stored);
-                    self.first.get_or_insert_with(|| Some(Place { position, id: id.clone() }));
-                    self.last = Some(Place { position, id });
-                }
-                // No publish is answered like this.
-                Outcome::Unchanged { .. } => {}
-                Outcome::Held(key) => {
-                    self.held += 1;
-                    self.first.get_or_insert_with(|| Some(Place { position: key.first, id: id.clone() }));
-                    // Only the last item that the key holds is known to stand there.
-                    let id = id.filter(|_| self.count + 1 == key.count);
-                    self.last = Some(Place { position: key.last, id });
-                }
-                Outcome::Repeated(producer) => {
-                    self.held += 1;
-                    let place = producer.position().map(|position| Place { position, id });
-                    self.first.get_or_insert_with(|| place.clone());
-                    self.last = place;
-                }
-                Outcome::Refused(refusal) => return Err(refusal.into()),
-                Outcome::Skipped => return Err(internal("an event was skipped and none was refused")),
+        sent.0.into_iter().zip(outcomes).try_for_each(|(id, outcome)| self.take_one(id, outcome))
+    }
+
+    /// Takes the outcome of the next item, which has this id.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) fn take_one(&mut self, id: Option<EventId>, outcome: Outcome) -> Result<(), Problem> {
+        match outcome {
+            Outcome::Committed { position, stored, .. } => {
+                self.unstored += u64::from(!stored);
+                self.first.get_or_insert_with(|| Some(Place { position, id: id.clone() }));
+                self.last = Some(Place { position, id });
             }
-            self.count += 1;
+            // No publish is answered like this.
+            Outcome::Unchanged { .. } => {}
+            Outcome::Held(key) => {
+                self.held += 1;
+                self.first.get_or_insert_with(|| Some(Place { position: key.first, id: id.clone() }));
+                // Only the last item that the key holds is known to stand there.
+                let id = id.filter(|_| self.count + 1 == key.count);
+                self.last = Some(Place { position: key.last, id });
+            }
+            Outcome::Repeated(producer) => {
+                self.held += 1;
+                let place = producer.position().map(|position| Place { position, id });
+                self.first.get_or_insert_with(|| place.clone());
+                self.last = place;
+            }
+            Outcome::Refused(refusal) => return Err(refusal.into()),
+            Outcome::Skipped => return Err(internal("an event was skipped and none was refused")),
         }
+        self.count += 1;
         Ok(())
     }
 
@@ -100,14 +106,23 @@ impl Tally {
 
     /// The answer to a request that was accepted whole.
     pub(super) fn answer(&self, app: &App, is_known: bool, discarded: bool) -> Response {
+        let last = self.last.as_ref().map(Place::wire_id);
+        self.answer_with(last.as_deref(), app, is_known, discarded)
+    }
+
+    fn answer_with(&self, last_id: Option<&str>, app: &App, is_known: bool, discarded: bool) -> Response {
+        let first = self.first.iter().flatten().next();
+        // Most often both are one place.
+        let is_same = first == self.last.as_ref();
+        let of_first = first.filter(|_| !is_same).map(Place::wire_id);
         let window = app.config.key_window;
         let kept_nowhere = self.count > 0 && self.unstored == self.count;
         let durability = if kept_nowhere { "none" } else { app.hub.bounds().durability.as_str() };
         json(
             StatusCode::OK,
             &Ack {
-                first_id: self.first.iter().flatten().next().map(Place::wire_id),
-                last_id: self.last.as_ref().map(Place::wire_id),
+                first_id: if is_same { last_id } else { of_first.as_deref() },
+                last_id,
                 count: self.count,
                 held: self.held,
                 durability,
@@ -119,11 +134,12 @@ impl Tally {
 
     /// The same for a single event, whose id is a header too.
     pub(super) fn answer_one(&self, app: &App, is_known: bool) -> Response {
-        let mut response = self.answer(app, is_known, false);
-        let value = self.last.as_ref().and_then(|place| {
+        let last = self.last.as_ref().map(|place| (place.wire_id(), place.position));
+        let mut response = self.answer_with(last.as_ref().map(|last| last.0.as_str()), app, is_known, false);
+        let value = last.and_then(|(id, position)| {
             // A publisher's id may have characters that no header can carry; the position is enough to resume.
-            let whole = HeaderValue::from_maybe_shared(bytes::Bytes::from(place.wire_id()));
-            whole.or_else(|_| HeaderValue::from_str(&place.position.to_string())).ok()
+            let whole = HeaderValue::from_maybe_shared(bytes::Bytes::from(id));
+            whole.or_else(|_| HeaderValue::from_str(&position.to_string())).ok()
         });
         if let Some(value) = value {
             response.headers_mut().insert(TIDINGS_ID, value);
@@ -133,9 +149,9 @@ impl Tally {
 }
 
 #[derive(Serialize)]
-struct Ack {
-    first_id: Option<String>,
-    last_id: Option<String>,
+struct Ack<'a> {
+    first_id: Option<&'a str>,
+    last_id: Option<&'a str>,
     count: u64,
     held: u64,
     durability: &'static str,

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::SemaphorePermit;
 
 use crate::app::App;
-use crate::front::body::Silence;
+use crate::front::body::{Payload, Silence};
 use crate::problem::{self, Problem};
 
 /// The longest silence within a body that is taken whole: it holds memory and can be sent in one go.
@@ -53,6 +53,21 @@ fn broken(error: &(dyn Error + 'static)) -> Problem {
 /// # Errors
 /// What `too_large` makes of the limit, before more than that is held; else as [`next`].
 pub(super) async fn whole(
+    app: &App,
+    payload: Payload,
+    limit_bytes: usize,
+    too_large: impl Fn(usize) -> Problem,
+) -> Result<Bytes, Problem> {
+    match payload {
+        Payload::Whole(bytes) if bytes.len() > limit_bytes => Err(too_large(limit_bytes)),
+        // A copy: it is a part of something larger, and an event may live long in memory.
+        Payload::Whole(bytes) => Ok(Bytes::copy_from_slice(&bytes)),
+        // On its own, so that who has all of it keeps no room for the wait.
+        Payload::Flow(body) => Box::pin(collect(app, body, limit_bytes, too_large)).await,
+    }
+}
+
+async fn collect(
     app: &App,
     mut body: Body,
     limit_bytes: usize,

@@ -2,6 +2,7 @@
 //! **Invariant:** what comes out is UTF-8; an escape that is none, or bytes that are no text, are errors and
 //! never silently something else.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Why a part of a URL is no text. Whoever wrote the URL must act.
@@ -40,7 +41,10 @@ pub(super) enum Plus {
 ///
 /// # Errors
 /// [`BadEncoding`] names what is wrong.
-pub(super) fn decode(raw: &str, plus: Plus) -> Result<String, BadEncoding> {
+pub(super) fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, BadEncoding> {
+    if !raw.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus == Plus::Space)) {
+        return Ok(Cow::Borrowed(raw));
+    }
     let mut decoded = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
@@ -55,7 +59,7 @@ pub(super) fn decode(raw: &str, plus: Plus) -> Result<String, BadEncoding> {
             other => other,
         });
     }
-    String::from_utf8(decoded).map_err(|_| BadEncoding::NotUtf8)
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| BadEncoding::NotUtf8)
 }
 
 fn hex(digit: u8) -> Option<u8> {

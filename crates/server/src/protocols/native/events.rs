@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::request::Parts;
 use tidings_hub::ports::{Op, Outcome, Publish, Refusal, Submission};
@@ -13,6 +12,7 @@ use super::items::{Ending, Items, RoutedLines};
 use super::params::Query;
 use super::{body, once};
 use crate::app::App;
+use crate::front::body::Payload;
 use crate::gate::Access;
 use crate::problem::Problem;
 
@@ -24,21 +24,21 @@ const PARAMETERS: &[&str] = &["atomic"];
 /// What is wrong with the request or a line, or why the hub refused it.
 pub(super) async fn publish(
     app: &Arc<App>,
-    access: &Access,
+    access: &Arc<Access>,
     parts: &Parts,
-    body: Body,
+    payload: Payload,
 ) -> Result<Response, Problem> {
     // The topics stand in the body: who may publish nowhere must not make the hub hold it.
     access.may_publish_anything()?;
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let series = once::of_request(&parts.headers, access, "events")?;
     let event_bytes_max = app.hub.limits().event_bytes_max;
-    let lines = RoutedLines::new(access.clone(), event_bytes_max);
+    let lines = RoutedLines::new(Arc::clone(access), event_bytes_max);
     let mut items = Items::Routed(lines);
     if !query.flag("atomic")? {
-        return ingest(app, items, series, body).await;
+        return ingest(app, items, series, payload.into_body()).await;
     }
-    let body = body::whole(app, body, app.config.body_bytes_max, body::too_large).await?;
+    let body = body::whole(app, payload, app.config.body_bytes_max, body::too_large).await?;
     let (mut ops, mut sent) = (Vec::new(), Sent::default());
     let mut rest: &[u8] = &body;
     loop {

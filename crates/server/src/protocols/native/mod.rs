@@ -1,7 +1,7 @@
 //! The native surface: `/topics/{topic}` and `/events`.
 //!
 //! Parses at the door and hands on: what an event becomes is the hub's business, who may do what the gate's (it
-//! runs before, and leaves an [`Access`] with the request). Here is no state.
+//! runs before, and tells an [`Access`]). Here is no state.
 //! **Invariant:** every refusal is a problem document that says what to do; nothing that a client sends panics.
 
 mod ack;
@@ -28,7 +28,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use serde::Serialize;
 
@@ -36,6 +36,7 @@ pub(crate) use self::subscribe::selected;
 
 use self::ack::internal;
 use crate::app::App;
+use crate::front::body::Payload;
 use crate::gate::Access;
 use crate::problem::{self, Problem};
 
@@ -47,7 +48,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Room for a usual answer, so that it is written without growing.
 const JSON_BYTES: usize = 192;
-const HEADERS: usize = 8;
+const HEADERS: usize = 6;
 
 const TOPIC_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const EVENTS_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -63,13 +64,13 @@ pub fn serves(path: &str) -> bool {
 }
 
 /// Answers a request to a path that this surface [`serves`]. Whoever calls this puts the gate before it.
-pub async fn answer(app: &Arc<App>, request: Request<Body>) -> Response {
-    let is_head = request.method() == Method::HEAD;
+pub async fn answer(app: &Arc<App>, access: &Arc<Access>, parts: &Parts, payload: Payload) -> Response {
+    let is_head = parts.method == Method::HEAD;
     // A connection keeps room for what it waits for: on its own it is there only while somebody does.
-    let answer = if request.uri().path() == EVENTS {
-        Box::pin(many_topics(app, request)).await
-    } else {
-        Box::pin(one_topic(app, request)).await
+    let answer = match (parts.uri.path() == EVENTS, &parts.method) {
+        (false, &Method::POST) => Box::pin(publish::publish(app, access, parts, payload)).await,
+        (false, _) => Box::pin(one_topic(app, access, parts, payload)).await,
+        (true, _) => Box::pin(many_topics(app, access, parts, payload)).await,
     };
     let mut response = protect(answer.unwrap_or_else(IntoResponse::into_response));
     if is_head {
@@ -81,31 +82,31 @@ pub async fn answer(app: &Arc<App>, request: Request<Body>) -> Response {
     response
 }
 
-async fn one_topic(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (parts, access, body) = take_apart(request)?;
+async fn one_topic(
+    app: &Arc<App>,
+    access: &Access,
+    parts: &Parts,
+    payload: Payload,
+) -> Result<Response, Problem> {
     match parts.method {
-        Method::GET | Method::HEAD => subscribe::one_topic(app, &access, &parts).await,
-        Method::POST => publish::publish(app, &access, &parts, body).await,
-        Method::PUT => topic::put(app, &access, &parts, body).await,
-        Method::DELETE => topic::delete(app, &access, &parts).await,
-        _ => Err(method_not_allowed(&parts, TOPIC_METHODS)),
+        Method::GET | Method::HEAD => subscribe::one_topic(app, access, parts).await,
+        Method::PUT => topic::put(app, access, parts, payload).await,
+        Method::DELETE => topic::delete(app, access, parts).await,
+        _ => Err(method_not_allowed(parts, TOPIC_METHODS)),
     }
 }
 
-async fn many_topics(app: &Arc<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (parts, access, body) = take_apart(request)?;
+async fn many_topics(
+    app: &Arc<App>,
+    access: &Arc<Access>,
+    parts: &Parts,
+    payload: Payload,
+) -> Result<Response, Problem> {
     match parts.method {
-        Method::GET | Method::HEAD => subscribe::many_topics(app, &access, &parts).await,
-        Method::POST => events::publish(app, &access, &parts, body).await,
-        _ => Err(method_not_allowed(&parts, EVENTS_METHODS)),
+        Method::GET | Method::HEAD => subscribe::many_topics(app, access, parts).await,
+        Method::POST => events::publish(app, access, parts, payload).await,
+        _ => Err(method_not_allowed(parts, EVENTS_METHODS)),
     }
-}
-
-fn take_apart(request: Request<Body>) -> Result<(Parts, Access, Body), Problem> {
-    let (mut parts, body) = request.into_parts();
-    let access = parts.extensions.remove::<Access>();
-    let access = access.ok_or_else(|| internal("the request did not pass the gate"))?;
-    Ok((parts, access, body))
 }
 
 fn method_not_allowed(parts: &Parts, methods: &'static str) -> Problem {

@@ -16,6 +16,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 const PRODUCER_EPOCH: HeaderName = crate::problem::PRODUCER_EPOCH;
 const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
+static NAMES: [HeaderName; 4] = [IDEMPOTENCY_KEY, PRODUCER_ID, PRODUCER_EPOCH, PRODUCER_SEQ];
 
 /// Longest key or producer's id, in bytes.
 const KEY_BYTES_MAX: usize = 256;
@@ -59,11 +60,9 @@ pub(super) fn of_request(
     access: &Access,
     resource: impl fmt::Display,
 ) -> Result<Option<Series>, Problem> {
-    // Most requests are known by nothing, and cost nothing here.
-    if ![IDEMPOTENCY_KEY, PRODUCER_ID, PRODUCER_EPOCH, PRODUCER_SEQ]
-        .iter()
-        .any(|name| headers.contains_key(name))
-    {
+    // Most requests are known by nothing, and cost nothing here: their few names are gone through faster than four are
+    // looked up.
+    if !headers.keys().any(|name| NAMES.contains(name)) {
         return Ok(None);
     }
     let scope = fitting(format!("{}\0{resource}", access.scope));

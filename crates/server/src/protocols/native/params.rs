@@ -39,11 +39,11 @@ impl Query {
             if name == ACCESS_TOKEN {
                 continue;
             }
-            if !known.contains(&name.as_str()) {
+            if !known.contains(&&*name) {
                 return Err(unknown(&name, known));
             }
-            let value = value.map(decode).transpose()?;
-            pairs.push((name, value));
+            let value = value.map(decode).transpose()?.map(Cow::into_owned);
+            pairs.push((name.into_owned(), value));
         }
         Ok(Self(pairs))
     }
@@ -171,7 +171,7 @@ pub(super) fn echo(text: &str) -> String {
     text.chars().take(ECHO_CHARS_MAX).collect()
 }
 
-fn decode(raw: &str) -> Result<String, Problem> {
+fn decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
     encoding::decode(raw, Plus::Space)
         .map_err(|error| Problem::new(&problem::INVALID_ENCODING, format!("the query {error}")))
 }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, request::Parts};
 use tidings_hub::ports::{Op, Submission};
 
-use super::ack::{Sent, Tally};
+use super::ack::{Tally, internal};
 use super::ingest::ingest;
 use super::items::{self, Common, Items, JsonLines, SseBlocks};
 use super::params::{self, Query};
 use super::{body, once, path};
 use crate::app::App;
+use crate::front::body::Payload;
 use crate::gate::Access;
 use crate::problem::Problem;
 
@@ -38,7 +38,7 @@ pub(super) async fn publish(
     app: &Arc<App>,
     access: &Access,
     parts: &Parts,
-    body: Body,
+    payload: Payload,
 ) -> Result<Response, Problem> {
     let query = Query::parse(parts.uri.query(), PARAMETERS)?;
     let topic = path::topic(parts.uri.path(), &query)?;
@@ -58,20 +58,25 @@ pub(super) async fn publish(
         event_bytes_max: app.hub.limits().event_bytes_max,
     };
     match kind {
-        Kind::Blocks => return ingest(app, Items::Sse(Box::new(SseBlocks::new(common))), series, body).await,
-        Kind::Lines => return ingest(app, Items::Json(JsonLines::new(common)), series, body).await,
+        Kind::Blocks => {
+            return ingest(app, Items::Sse(Box::new(SseBlocks::new(common))), series, payload.into_body())
+                .await;
+        }
+        Kind::Lines => {
+            return ingest(app, Items::Json(JsonLines::new(common)), series, payload.into_body()).await;
+        }
         Kind::One => {}
     }
     let limit_bytes = common.event_bytes_max;
-    let data = body::whole(app, body, limit_bytes, items::too_large).await?;
+    let data = body::whole(app, payload, limit_bytes, items::too_large).await?;
     let utf8 = simdutf8::basic::from_utf8(&data).is_ok();
     let mut event = common.publish(data, utf8);
     event.id = id;
     event.once = series.as_ref().map(|series| series.item(0)).transpose()?;
-    let (mut tally, mut sent) = (Tally::default(), Sent::default());
-    sent.note(&event);
+    let (mut tally, id) = (Tally::default(), event.id.clone());
     let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
-    tally.take(sent, app.hub.submit(submission).await)?;
+    let outcome = app.hub.submit(submission).await.pop();
+    tally.take_one(id, outcome.ok_or_else(|| internal("the log gave no answer to the event"))?)?;
     Ok(tally.answer_one(app, series.is_some()))
 }
 

@@ -16,6 +16,7 @@ use super::declare::{self, Declaration};
 use super::params::{self, Query};
 use super::{JSON, TIDINGS_POSITION, body, header_value, json, path};
 use crate::app::App;
+use crate::front::body::Payload;
 use crate::gate::Access;
 use crate::problem::Problem;
 
@@ -54,12 +55,12 @@ pub(super) async fn put(
     app: &Arc<App>,
     access: &Access,
     parts: &Parts,
-    body: Body,
+    payload: Payload,
 ) -> Result<Response, Problem> {
     let query = Query::parse(parts.uri.query(), &["closed", "topic"])?;
     let topic = path::topic(parts.uri.path(), &query)?;
     access.may_manage(&topic)?;
-    let body = body::whole(app, body, DECLARATION_BYTES_MAX, body::too_large).await?;
+    let body = body::whole(app, payload, DECLARATION_BYTES_MAX, body::too_large).await?;
     if query.flag("closed")? {
         if !body.trim_ascii().is_empty() {
             let detail = "?closed takes no body; declare the topic with a request of its own first";

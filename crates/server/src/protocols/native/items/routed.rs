@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +36,7 @@ pub(in crate::protocols::native) struct RoutedLines {
 
 /// What holds for every line.
 struct Rules {
-    access: Access,
+    access: Arc<Access>,
     event_bytes_max: usize,
 }
 
@@ -99,7 +100,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for OneOrMany<'a> {
 }
 
 impl RoutedLines {
-    pub(in crate::protocols::native) fn new(access: Access, event_bytes_max: usize) -> Self {
+    pub(in crate::protocols::native) fn new(access: Arc<Access>, event_bytes_max: usize) -> Self {
         // Escapes make data longer in JSON: twice as long covers all but the oddest text.
         let line_bytes_max = event_bytes_max.saturating_mul(2).saturating_add(FRAME_BYTES);
         Self { lines: Lines::new(line_bytes_max), rules: Rules { access, event_bytes_max } }

@@ -30,7 +30,7 @@ fn ndjson() -> Items {
 }
 
 fn routed() -> Items {
-    Items::Routed(RoutedLines::new(Access::everything(), EVENT_BYTES_MAX))
+    Items::Routed(RoutedLines::new(Arc::new(Access::everything()), EVENT_BYTES_MAX))
 }
 
 /// An item in one line: topics, data, and what else it has.
@@ -223,7 +223,7 @@ fn a_line_that_cannot_be_is_refused_with_its_number() {
 fn every_topic_of_a_line_needs_a_grant() {
     let some = |text| Arc::new(Selectors::new(vec![tidings_hub::Selector::parse(text).unwrap()]));
     let access = Access { publish: some("mine/*"), ..Access::everything() };
-    let mut items = Items::Routed(RoutedLines::new(access, EVENT_BYTES_MAX));
+    let mut items = Items::Routed(RoutedLines::new(Arc::new(access), EVENT_BYTES_MAX));
     let body = "{\"topic\":\"mine/a\",\"data\":1}\n{\"topic\":[\"mine/a\",\"yours/a\"],\"data\":2}\n";
     let (found, end, problem) = read(&mut items, &[body.as_bytes()]);
     assert_eq!((found.len(), end.as_str()), (1, "forbidden"));
