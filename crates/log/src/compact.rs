@@ -8,6 +8,7 @@
 //! whatever the segments hold. **Invariant:** until the new name is durable all old files are there, and from then
 //! on a start removes them: a crash at any call leaves one or the other.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -129,6 +130,9 @@ pub(crate) fn rewrite(
     inputs: Vec<Arc<SealedSegment>>,
 ) -> Result<Option<Rewritten>, Trouble> {
     let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(None) };
+    if settle(shared)? {
+        return Ok(None);
+    }
     let disk = &*shared.disk;
     let (base, covers) = (first.facts.base, last.facts.last);
     let salt = disk.random().map_err(|source| Trouble::Io { doing: "asking for chance".into(), source })?;
@@ -278,10 +282,38 @@ fn check(
     Ok(Rewritten { inputs, header: SegmentHeader { compacted: Some(own), ..header }, index, file })
 }
 
-/// Whether a name has come to mean the file of this salt: a call that failed may have been done all the same.
-fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> bool {
-    let Ok(file) = disk.open(name) else { return false };
-    read_header(disk, name, &*file).is_ok_and(|read| read.is_ok_and(|(header, _)| header.salt == salt))
+/// Whether a name has come to mean the file of this salt: a call that failed may have been done all the same. An error if
+/// that cannot be seen either.
+fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> Result<bool, Trouble> {
+    let file = match disk.open(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(Trouble::io("opening", disk.place(name)))?,
+    };
+    Ok(read_header(disk, name, &*file)?.is_ok_and(|(header, _)| header.salt == salt))
+}
+
+/// A new file of which nobody knows yet whether it has the place of the old ones.
+pub(crate) struct Unsure {
+    inputs: usize,
+    segment: Arc<SealedSegment>,
+}
+
+/// Finds out what became of a file that may have got its place though it was said not to. Whether it has it, and the
+/// catalog says so now.
+///
+/// # Errors
+/// It cannot be seen yet.
+pub(crate) fn settle(shared: &Shared) -> Result<bool, Trouble> {
+    let mut unsure = shared.unsure.lock();
+    let Some(Unsure { inputs, segment }) = &*unsure else { return Ok(false) };
+    let is_there = leads_to(&*shared.disk, &file_name(segment.facts.base, LOG), segment.salt)?;
+    if is_there {
+        // The other old files stay: the next start removes them, they lie within what the new one covers.
+        let old = shared.catalog.write().replace(*inputs, segment);
+        old.iter().for_each(|old| shared.forget(old));
+    }
+    *unsure = None;
+    Ok(is_there)
 }
 
 /// Puts the new file in the place of the old ones. `known_at`: a checkpoint that has everything up to there in it is
@@ -310,22 +342,27 @@ pub(crate) fn install(
     let segment = Arc::new(SealedSegment::compacted(facts, header.salt));
     // The name and the catalog change under one lock: a reader that opens the new file by the old one's name finds
     // that its segment is not the current one, and looks again.
+    let is_unsure = Cell::new(false);
     let swap = || -> Result<(), Trouble> {
         let mut catalog = shared.catalog.write();
         let last_name = file_name(base, LOG);
-        if let Err(error) = disk.rename(&name, &last_name)
-            && !leads_to(disk, &last_name, header.salt)
-        {
-            return Err(doing("naming")(error));
+        if let Err(error) = disk.rename(&name, &last_name) {
+            match leads_to(disk, &last_name, header.salt) {
+                Ok(true) => {}
+                Ok(false) => return Err(doing("naming")(error)),
+                Err(_) => {
+                    is_unsure.set(true);
+                    return Err(doing("naming")(error));
+                }
+            }
         }
-        let at = catalog.sealed.iter().position(|old| old.facts.base == base);
-        if let Some(at) = at {
-            catalog.sealed.drain(at..at + inputs.len());
-            catalog.sealed.insert(at, Arc::clone(&segment));
-        }
+        catalog.replace(inputs.len(), &segment);
         Ok(())
     };
     if let Err(trouble) = finish().and_then(|()| swap()) {
+        if is_unsure.get() {
+            *shared.unsure.lock() = Some(Unsure { inputs: inputs.len(), segment });
+        }
         _ = disk.unlink(&name);
         return Err(trouble);
     }

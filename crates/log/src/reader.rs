@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidings_hub::ports::{Page, SeqRange, Want};
 use tidings_hub::{Record, Selector, Selectors, Seq, What};
 
+use crate::compact::settle;
 use crate::disk::DiskFile;
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
@@ -59,7 +60,7 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
                     Some(grown) => page.active(&grown, from, last)?,
                     None => match page.sealed(sealed, from, last) {
                         // Compacted while it was read: what was taken is right, the rest stands in the new file.
-                        Err(_) if !shared.is_current(sealed) => {
+                        Err(_) if !shared.is_current(sealed) || settle(shared).unwrap_or(false) => {
                             from = page.records.last().map_or(from, |record| from.max(record.seq.next()));
                             continue;
                         }

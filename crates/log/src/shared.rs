@@ -16,6 +16,7 @@ use tidings_hub::{Record, Seq, TopicName};
 
 use crate::answer::Wakes;
 use crate::cache::Lru;
+use crate::compact::Unsure;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Trouble;
 use crate::index::{Builder, Entry, Row, Table};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     caches: Mutex<Caches>,
     /// One sidecar is made anew at a time.
     rebuilding: Mutex<()>,
+    /// A compacted file that may have its place or not; nothing else is compacted until that is known.
+    pub(crate) unsure: Mutex<Option<Unsure>>,
 }
 
 /// Who is told of commits.
@@ -130,6 +133,17 @@ pub(crate) enum Segment {
 }
 
 impl Catalog {
+    /// Puts a compacted segment in the place of so many old ones, and gives these.
+    pub(crate) fn replace(&mut self, count: usize, segment: &Arc<SealedSegment>) -> Vec<Arc<SealedSegment>> {
+        let Some(at) = self.sealed.iter().position(|old| old.facts.base == segment.facts.base) else {
+            return Vec::new();
+        };
+        let end = (at + count).min(self.sealed.len());
+        let old = self.sealed.drain(at..end).collect();
+        self.sealed.insert(at, Arc::clone(segment));
+        old
+    }
+
     /// The segment that has the first stored record at or past a place, if any has.
     pub(crate) fn at_or_after(&self, seq: Seq) -> Segment {
         let at = self.sealed.partition_point(|segment| segment.facts.last < seq);
@@ -175,6 +189,7 @@ impl Shared {
                 files: Lru::new(OPEN_FILES_MAX),
             }),
             rebuilding: Mutex::new(()),
+            unsure: Mutex::default(),
         }
     }
 

@@ -280,6 +280,33 @@ fn a_rename_that_failed_and_was_done_all_the_same_takes_nothing_away() {
 }
 
 #[test]
+fn nor_does_one_of_which_nobody_can_see_at_once_what_became_of_it() {
+    let (pristine, _, alive) = half_dead(5);
+    for seed in 0..4 {
+        for (after, opens) in (0..3).flat_map(|after| (0..60).map(move |opens| (after, opens))) {
+            let what = format!("seed {seed}, rename {after}, open {opens}");
+            let clock = TestClock::at(1_500_000);
+            let disk = pristine.copy(seed);
+            let mut log = open(&disk, &clock, &small());
+            disk.fail(Fault { call: Call::Rename, after, kind: std::io::ErrorKind::Other });
+            disk.fail(Fault { call: Call::Open, after: opens, kind: std::io::ErrorKind::Other });
+            for _ in 0..6 {
+                log.clock.pass(2 * SECOND);
+                log.tick();
+            }
+            for _ in 0..2 {
+                // It may be the read that meets the fault: then it says so, and the next one is right.
+                let found = log.try_all("**").or_else(|_| log.try_all("**"));
+                assert_eq!(found.as_deref().ok(), Some(&alive[..]), "{what}: {found:?}");
+                settle(&mut log);
+            }
+            drop(log);
+            check_alive(&disk.kill(), &clock, &alive, &what);
+        }
+    }
+}
+
+#[test]
 fn a_process_may_be_killed_between_any_two_jobs() {
     let (pristine, _, alive) = half_dead(6);
     for at in 0..200 {
