@@ -40,6 +40,9 @@ const PEERS: [&str; 3] = ["axum", "durable-streams", "tidings"];
 /// # Errors
 /// If a program could not be built or started, or said that something went wrong.
 pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
+    if !choice.only.is_empty() {
+        return Err("bench log measures all of it: --only is for fanout and compare".to_owned());
+    }
     let bench = Bench::new(root, choice)?;
     let mut report = Report::new(root, ("log", "The log"), choice)?;
     bench.build(&mut report)?;

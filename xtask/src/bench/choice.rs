@@ -47,6 +47,8 @@ pub(crate) struct Choice {
     pub(crate) dir: Option<PathBuf>,
     /// A large log that was generated before, or is to be kept here.
     pub(crate) reuse: Option<PathBuf>,
+    /// What the names of the cases begin with that are measured; none: all are.
+    pub(crate) only: Vec<String>,
     /// How everything is built. `dev` is quick to try a run with; its figures mean nothing.
     pub(crate) profile: Profile,
 }
@@ -65,6 +67,7 @@ impl Choice {
             subscribers: 10_000,
             dir: None,
             reuse: None,
+            only: Vec::new(),
             profile: Profile::Release,
         };
         for pair in words.chunks(2) {
@@ -82,6 +85,7 @@ impl Choice {
                 "--dir" => choice.dir = Some(value.into()),
                 "--profile" => choice.profile = Profile::parse(value)?,
                 "--reuse" => choice.reuse = Some(value.into()),
+                "--only" => choice.only = value.split(',').map(str::to_owned).collect(),
                 other => return Err(format!("unknown option {other}")),
             }
         }
@@ -93,14 +97,24 @@ impl Choice {
     }
 }
 
+impl Choice {
+    /// Whether a case is to be measured.
+    pub(super) fn wants(&self, case: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| case.starts_with(only.as_str()))
+    }
+}
+
 /// As it is typed again.
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, rounds, seconds, gib, subscribers, profile, .. } = self;
+        let Self { host, rounds, seconds, gib, subscribers, profile, only, .. } = self;
         write!(
             f,
             "--host {host} --rounds {rounds} --seconds {seconds} --gib {gib} --subscribers {subscribers}"
         )?;
+        if !only.is_empty() {
+            write!(f, " --only '{}'", only.join(","))?;
+        }
         if *profile == Profile::Dev { write!(f, " --profile dev") } else { Ok(()) }
     }
 }

@@ -82,6 +82,9 @@ pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
             for (pace, load) in [("paced", ["--rate", "8"]), ("flat out", ["--flat-out", batch])] {
                 let load = [&load[..], &["--seconds", &bench.seconds]].concat();
                 let name = &format!("{pace}/{name}");
+                if !choice.wants(name) {
+                    continue;
+                }
                 Case { name, peer, more, way, load: &load }.measure(
                     &bench,
                     choice.subscribers,
@@ -95,6 +98,9 @@ pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
                 let interval = interval.to_string();
                 let load = ["--rate", rate, "--seconds", &seconds, "--interval", &interval];
                 let name = &format!("{rate} a second/{name}");
+                if !choice.wants(name) {
+                    continue;
+                }
                 let clients = choice.subscribers.min(POLLING_CLIENTS);
                 Case { name, peer, more, way, load: &load }.measure(&bench, clients, &mut report)?;
             }

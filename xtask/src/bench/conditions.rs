@@ -64,6 +64,9 @@ fn stalled(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Fa
             // What a socket of a stalled client takes before nothing goes any more is some 100 KB.
             let load = ["--rate", "8", "--seconds", &seconds, "--fill", "262144", "--stalled", &stalled];
             let name = &format!("{name}/{peer}");
+            if !choice.wants(name) {
+                continue;
+            }
             Case { name, peer, more, way: "sse", load: &load }.measure(bench, half, report)?;
         }
     }
@@ -77,6 +80,9 @@ fn storm(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Fail
         ("storm/tidings", "tidings", ONE),
         ("storm/tidings fsync", "tidings", FSYNC),
     ] {
+        if !choice.wants(name) {
+            continue;
+        }
         let load = ["--behind", "100", "--batch", "10"];
         Case { name, peer, more, way: "storm", load: &load }.measure(bench, choice.subscribers, report)?;
     }
@@ -99,6 +105,9 @@ fn topics(bench: &Bench, choice: &Choice, report: &mut Report) -> Result<(), Fai
         let load = [load, &["--seconds", &bench.seconds]].concat();
         for (called, peer, more) in [("bare", bare, &[][..]), ("tidings", "tidings", ONE)] {
             let name = &format!("topics, {name}/{called}");
+            if !choice.wants(name) {
+                continue;
+            }
             Case { name, peer, more, way: "sse", load: &load }.measure(bench, streams, report)?;
         }
     }

@@ -90,10 +90,12 @@ pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
     bench.build(&mut report)?;
     for round in 1..=choice.rounds {
         report.note(&format!("round {round} of {}", choice.rounds));
-        for case in CASES {
+        for case in CASES.iter().filter(|case| choice.wants(case.name)) {
             measure(&bench, case, case.load, choice, &mut report)?;
         }
-        at_70_percent(&bench, choice, &mut report)?;
+        if choice.wants("at 70 %") {
+            at_70_percent(&bench, choice, &mut report)?;
+        }
         conditions::measure(&bench, choice, &mut report)?;
     }
     for (name, of, to) in RATIOS.iter().chain(conditions::RATIOS) {

@@ -35,7 +35,7 @@ pub(crate) fn run(root: &Path, runs: &[&str]) -> Result<(), Failure> {
     let mut figures = Figures::default();
     for run in runs {
         let run = run.trim_end_matches('/');
-        let tables: Vec<_> = ["fanout.md", "compare.md"]
+        let tables: Vec<_> = ["fanout.md", "fanout-part.md", "compare.md", "compare-part.md"]
             .iter()
             .filter_map(|name| {
                 Some((format!("{run}/{name}"), std::fs::read_to_string(root.join(run).join(name)).ok()?))

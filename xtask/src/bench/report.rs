@@ -17,6 +17,8 @@ pub(super) struct Report {
     figures: Vec<Figure>,
     /// Peers that are not installed, and how they would be.
     absent: Vec<String>,
+    /// Some cases were left out: it is kept beside the run that has all.
+    is_part: bool,
 }
 
 struct Figure {
@@ -40,8 +42,10 @@ impl Report {
             raw: String::new(),
             figures: Vec::new(),
             absent: Vec::new(),
+            is_part: false,
         };
         report.note(&format!("cargo xtask bench {} {choice}", what.0));
+        report.is_part = !choice.only.is_empty();
         report.note(&machine());
         Ok(report)
     }
@@ -125,16 +129,21 @@ impl Report {
     pub(super) fn finish(&self) -> Result<(), Failure> {
         let table = self.table();
         println!("\n{table}");
+        let name = self.name();
         let write = || {
             std::fs::create_dir_all(&self.dir)?;
-            std::fs::write(self.dir.join(format!("{}.txt", self.what.0)), &self.raw)?;
-            std::fs::write(self.dir.join(format!("{}.md", self.what.0)), &table)
+            std::fs::write(self.dir.join(format!("{name}.txt")), &self.raw)?;
+            std::fs::write(self.dir.join(format!("{name}.md")), &table)
         };
         write().map_err(|error| format!("{}: {error}", self.dir.display()))
     }
 
+    fn name(&self) -> String {
+        format!("{}{}", self.what.0, if self.is_part { "-part" } else { "" })
+    }
+
     fn table(&self) -> String {
-        let (name, title) = self.what;
+        let (name, title) = (self.name(), self.what.1);
         let mut table = format!(
             "# {title}\n\nMedian of the rounds, with the lowest and the highest. What was run, on what, and all it said: `{name}.txt`.\n\n| | median | lowest | highest | unit |\n|---|---|---|---|---|\n",
         );
@@ -207,6 +216,7 @@ mod tests {
             raw: String::new(),
             figures,
             absent: Vec::new(),
+            is_part: false,
         };
         for (name, value) in [("a", 2.0), ("b", 1.0), ("a", 9.0), ("b", 3.0), ("a", 4.0), ("b", 4.0)] {
             report.add(name, value, "per_s");
