@@ -1,14 +1,14 @@
 //! Compaction: sealed segments written anew with what is still alive in them, every event at its place.
 //!
 //! Two steps, both on the keeper's thread. [`rewrite`] makes the new file beside the old ones and reads it back;
-//! [`install`] puts it in their place. Between the two the writer sees to it that a durable checkpoint has everything
+//! [`install`] puts it in their place, and [`settle`] finds out whether it has it where that could not be seen at once: a
+//! call that fails may have been done. Between the two the writer sees to it that a durable checkpoint has everything
 //! in it that the new file lacks: trims, and the control records, which are not copied.
 //!
 //! **Invariant:** positions never change. **Invariant:** memory is bounded by one batch and the new file's index,
 //! whatever the segments hold. **Invariant:** until the new name is durable all old files are there, and from then
 //! on a start removes them: a crash at any call leaves one or the other.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -130,9 +130,6 @@ pub(crate) fn rewrite(
     inputs: Vec<Arc<SealedSegment>>,
 ) -> Result<Option<Rewritten>, Trouble> {
     let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(None) };
-    if settle(shared)? {
-        return Ok(None);
-    }
     let disk = &*shared.disk;
     let (base, covers) = (first.facts.base, last.facts.last);
     let salt = disk.random().map_err(|source| Trouble::Io { doing: "asking for chance".into(), source })?;
@@ -284,7 +281,7 @@ fn check(
 
 /// Whether a name has come to mean the file of this salt: a call that failed may have been done all the same. An error if
 /// that cannot be seen either.
-fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> Result<bool, Trouble> {
+pub(crate) fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> Result<bool, Trouble> {
     let file = match disk.open(name) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         opened => opened.map_err(Trouble::io("opening", disk.place(name)))?,
@@ -292,37 +289,23 @@ fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> Result<bool, Trouble> {
     Ok(read_header(disk, name, &*file)?.is_ok_and(|(header, _)| header.salt == salt))
 }
 
-/// A new file of which nobody knows yet whether it has the place of the old ones.
-pub(crate) struct Unsure {
-    inputs: usize,
-    segment: Arc<SealedSegment>,
+/// What came of putting a new file in the place of the old ones.
+pub(crate) enum Installed {
+    Done(Arc<SealedSegment>),
+    /// The call failed, and what became of it could not be seen: to be looked at again.
+    Unsure(Arc<Install>),
 }
 
-/// Finds out what became of a file that may have got its place though it was said not to. Whether it has it, and the
-/// catalog says so now.
-///
-/// # Errors
-/// It cannot be seen yet.
-pub(crate) fn settle(shared: &Shared) -> Result<bool, Trouble> {
-    let mut unsure = shared.unsure.lock();
-    let Some(Unsure { inputs, segment }) = &*unsure else { return Ok(false) };
-    let is_there = leads_to(&*shared.disk, &file_name(segment.facts.base, LOG), segment.salt)?;
-    if is_there {
-        // The other old files stay: the next start removes them, they lie within what the new one covers.
-        let old = shared.catalog.write().replace(*inputs, segment);
-        old.iter().for_each(|old| shared.forget(old));
-    }
-    *unsure = None;
-    Ok(is_there)
+/// A new file on its way to its place.
+pub(crate) struct Install {
+    inputs: Vec<Arc<SealedSegment>>,
+    segment: Arc<SealedSegment>,
+    index: Builder,
 }
 
 /// Puts the new file in the place of the old ones. `known_at`: a checkpoint that has everything up to there in it is
 /// durable, and knows of all that the new file lacks.
-pub(crate) fn install(
-    shared: &Shared,
-    rewritten: Rewritten,
-    known_at: Seq,
-) -> Result<Arc<SealedSegment>, Trouble> {
+pub(crate) fn install(shared: &Shared, rewritten: Rewritten, known_at: Seq) -> Result<Installed, Trouble> {
     let disk = &*shared.disk;
     let name = rewritten.name();
     let Rewritten { inputs, mut header, index, file } = rewritten;
@@ -340,50 +323,84 @@ pub(crate) fn install(
         Ok(())
     };
     let segment = Arc::new(SealedSegment::compacted(facts, header.salt));
+    let install = Install { inputs, segment, index };
     // The name and the catalog change under one lock: a reader that opens the new file by the old one's name finds
     // that its segment is not the current one, and looks again.
-    let is_unsure = Cell::new(false);
-    let swap = || -> Result<(), Trouble> {
+    let swap = || -> Result<bool, Trouble> {
         let mut catalog = shared.catalog.write();
         let last_name = file_name(base, LOG);
         if let Err(error) = disk.rename(&name, &last_name) {
             match leads_to(disk, &last_name, header.salt) {
                 Ok(true) => {}
                 Ok(false) => return Err(doing("naming")(error)),
-                Err(_) => {
-                    is_unsure.set(true);
-                    return Err(doing("naming")(error));
+                Err(trouble) => {
+                    tracing::warn!(file = disk.place(&last_name), %error, %trouble, "nobody can see whether a compacted file has its place");
+                    *shared.unsure.lock() = Some(Arc::clone(&install.segment));
+                    return Ok(false);
                 }
             }
         }
-        catalog.replace(inputs.len(), &segment);
-        Ok(())
+        catalog.replace(install.inputs.len(), &install.segment);
+        Ok(true)
     };
-    if let Err(trouble) = finish().and_then(|()| swap()) {
-        if is_unsure.get() {
-            *shared.unsure.lock() = Some(Unsure { inputs: inputs.len(), segment });
+    match finish().and_then(|()| swap()) {
+        Ok(true) => install.complete(shared).map(Installed::Done),
+        Ok(false) => Ok(Installed::Unsure(Arc::new(install))),
+        Err(trouble) => {
+            _ = disk.unlink(&name);
+            Err(trouble)
         }
-        _ = disk.unlink(&name);
-        return Err(trouble);
     }
-    if !is_on(Mutant::SkipCompactedDirSync) {
-        disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
-    }
-    shared.store_index(&segment, &index);
-    for old in &inputs {
-        shared.forget(old);
-        if old.facts.base == base {
-            continue;
+}
+
+/// Looks again what became of a file that may have got its place though it was said not to.
+///
+/// # Errors
+/// It has not got it, and the old ones stay; or it has, and something else failed.
+pub(crate) fn settle(shared: &Shared, install: Arc<Install>) -> Result<Installed, Trouble> {
+    let (disk, base) = (&*shared.disk, install.segment.facts.base);
+    match leads_to(disk, &file_name(base, LOG), install.segment.salt) {
+        Ok(true) => {
+            shared.catalog.write().replace(install.inputs.len(), &install.segment);
+            *shared.unsure.lock() = None;
+            install.complete(shared).map(Installed::Done)
         }
-        for kind in [INDEX, LOG] {
-            // What stays is removed by the next start: it lies within what the new file covers.
-            if let Err(error) = disk.unlink(&file_name(old.facts.base, kind))
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(file = disk.place(&file_name(old.facts.base, kind)), %error, "a compacted file stays");
+        Ok(false) => {
+            *shared.unsure.lock() = None;
+            _ = disk.unlink(&beside(base));
+            let source = std::io::Error::other("it was not done");
+            Err(Trouble::Io { doing: format!("naming {}", disk.place(&beside(base))), source })
+        }
+        Err(trouble) => {
+            tracing::warn!(%trouble, "nobody can see yet whether a compacted file has its place");
+            Ok(Installed::Unsure(install))
+        }
+    }
+}
+
+impl Install {
+    /// The new file has its place: makes that last, and removes what it stands for.
+    fn complete(&self, shared: &Shared) -> Result<Arc<SealedSegment>, Trouble> {
+        let disk = &*shared.disk;
+        if !is_on(Mutant::SkipCompactedDirSync) {
+            disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+        }
+        shared.store_index(&self.segment, &self.index);
+        for old in &self.inputs {
+            shared.forget(old);
+            if old.facts.base == self.segment.facts.base {
+                continue;
+            }
+            for kind in [INDEX, LOG] {
+                // What stays is removed by the next start: it lies within what the new file covers.
+                if let Err(error) = disk.unlink(&file_name(old.facts.base, kind))
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    tracing::warn!(file = disk.place(&file_name(old.facts.base, kind)), %error, "a compacted file stays");
+                }
             }
         }
+        disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+        Ok(Arc::clone(&self.segment))
     }
-    disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
-    Ok(segment)
 }

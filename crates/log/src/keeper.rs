@@ -22,7 +22,7 @@ use parking_lot::{Condvar, Mutex};
 use tidings_hub::{Retention, Seq, TopicName};
 
 use crate::checkpoint::Snapshot;
-use crate::compact::{self, Rewritten};
+use crate::compact::{self, Install, Installed, Rewritten};
 use crate::error::Trouble;
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Removal, Retired};
@@ -49,6 +49,8 @@ pub(crate) enum Job {
     Rewrite(Vec<Arc<SealedSegment>>),
     /// Put a new file in its place. A checkpoint with everything up to `known_at` in it is durable.
     Install { rewritten: Box<Rewritten>, known_at: Seq },
+    /// Look again whether a new file has its place.
+    Settle(Arc<Install>),
 }
 
 /// What became of a job.
@@ -63,8 +65,8 @@ pub(crate) enum Report {
     Looked(Vec<(TopicName, Trim)>),
     /// The new file, if it could be made.
     Rewritten(Option<Box<Rewritten>>),
-    /// The segment that took the place of others, if it did.
-    Installed(Option<Arc<SealedSegment>>),
+    /// Whether the new file took the place of others; `None`: it did not.
+    Installed(Option<Installed>),
 }
 
 /// Whether a job will be done.
@@ -83,7 +85,7 @@ impl Job {
             Self::Sidecar(_) => 0,
             Self::Checkpoint(_) => 1,
             Self::Look { .. } => 2,
-            Self::Install { .. } => 3,
+            Self::Install { .. } | Self::Settle(_) => 3,
             Self::Rewrite(_) => 4,
         }
     }
@@ -273,6 +275,7 @@ impl Inner {
             Job::Install { rewritten, known_at } => {
                 Some(Report::Installed(told(compact::install(&self.shared, *rewritten, known_at))))
             }
+            Job::Settle(install) => Some(Report::Installed(told(compact::settle(&self.shared, install)))),
         }
     }
 

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use tidings_hub::ports::{Page, SeqRange, Want};
 use tidings_hub::{Record, Selector, Selectors, Seq, What};
 
-use crate::compact::settle;
 use crate::disk::DiskFile;
 use crate::error::Trouble;
 use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::index::{Entry, Row, Table, within};
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
-use crate::shared::{ActiveSegment, SealedSegment, Segment, Shared};
+use crate::shared::{ActiveSegment, After, SealedSegment, Segment, Shared};
 use crate::wire::len32;
 
 /// What a record costs of a page beside its data, so that a page of empty events ends too.
@@ -57,17 +56,21 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
         let (done, segment_last) = match &segment {
             Segment::Sealed(sealed) => {
                 let done = match sealed.grown() {
-                    Some(grown) => page.active(&grown, from, last)?,
-                    None => match page.sealed(sealed, from, last) {
-                        // Compacted while it was read: what was taken is right, the rest stands in the new file.
-                        Err(_) if !shared.is_current(sealed) || settle(shared).unwrap_or(false) => {
-                            from = page.records.last().map_or(from, |record| from.max(record.seq.next()));
-                            continue;
-                        }
-                        done => done?,
-                    },
+                    Some(grown) => page.active(&grown, from, last),
+                    None => page.sealed(sealed, from, last),
                 };
-                (done, sealed.facts.last)
+                match done {
+                    Ok(done) => (done, sealed.facts.last),
+                    // Compacted while it was read: what was taken is right, the rest stands in the new file.
+                    Err(trouble) => {
+                        from = page.records.last().map_or(from, |record| from.max(record.seq.next()));
+                        match shared.after(sealed, trouble) {
+                            After::Again => continue,
+                            After::Instead(new) => (page.sealed(&new, from, last)?, new.facts.last),
+                            After::Fails(trouble) => return Err(trouble),
+                        }
+                    }
+                }
             }
             Segment::Active(active) => (page.active(active, from, last)?, last),
         };

@@ -16,7 +16,7 @@ use tidings_hub::{Record, Seq, TopicName};
 
 use crate::answer::Wakes;
 use crate::cache::Lru;
-use crate::compact::Unsure;
+use crate::compact::leads_to;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Trouble;
 use crate::index::{Builder, Entry, Row, Table};
@@ -42,8 +42,9 @@ pub(crate) struct Shared {
     caches: Mutex<Caches>,
     /// One sidecar is made anew at a time.
     rebuilding: Mutex<()>,
-    /// A compacted file that may have its place or not; nothing else is compacted until that is known.
-    pub(crate) unsure: Mutex<Option<Unsure>>,
+    /// Where a compacted file may have its place or not: the catalog has the old one still. Until that is known nothing
+    /// else is compacted and nothing removed.
+    pub(crate) unsure: Mutex<Option<Arc<SealedSegment>>>,
 }
 
 /// Who is told of commits.
@@ -72,6 +73,16 @@ impl Attachment {
             sink.health(health);
         }
     }
+}
+
+/// What a reader does about a trouble.
+pub(crate) enum After {
+    /// The segment is no longer one of the log's: looks which one is.
+    Again,
+    /// Its name means this one already, though the catalog does not say so yet: reads that.
+    Instead(Arc<SealedSegment>),
+    /// Tells it.
+    Fails(Trouble),
 }
 
 /// The segments, oldest first.
@@ -133,15 +144,12 @@ pub(crate) enum Segment {
 }
 
 impl Catalog {
-    /// Puts a compacted segment in the place of so many old ones, and gives these.
-    pub(crate) fn replace(&mut self, count: usize, segment: &Arc<SealedSegment>) -> Vec<Arc<SealedSegment>> {
-        let Some(at) = self.sealed.iter().position(|old| old.facts.base == segment.facts.base) else {
-            return Vec::new();
-        };
-        let end = (at + count).min(self.sealed.len());
-        let old = self.sealed.drain(at..end).collect();
-        self.sealed.insert(at, Arc::clone(segment));
-        old
+    /// Puts a compacted segment in the place of so many old ones.
+    pub(crate) fn replace(&mut self, count: usize, segment: &Arc<SealedSegment>) {
+        if let Some(at) = self.sealed.iter().position(|old| old.facts.base == segment.facts.base) {
+            self.sealed.drain(at..at + count);
+            self.sealed.insert(at, Arc::clone(segment));
+        }
     }
 
     /// The segment that has the first stored record at or past a place, if any has.
@@ -229,6 +237,23 @@ impl Shared {
     /// Whether a segment still is one of the log's: not removed, not compacted away.
     pub(crate) fn is_current(&self, segment: &Arc<SealedSegment>) -> bool {
         self.catalog.read().sealed.iter().any(|kept| Arc::ptr_eq(kept, segment))
+    }
+
+    /// What a reader of a segment does about a trouble.
+    pub(crate) fn after(&self, segment: &Arc<SealedSegment>, trouble: Trouble) -> After {
+        if !self.is_current(segment) {
+            return After::Again;
+        }
+        let base = segment.facts.base;
+        let unsure = self.unsure.lock().clone().filter(|new| new.facts.base == base);
+        match unsure.map(|new| (leads_to(&*self.disk, &file_name(base, LOG), new.salt), new)) {
+            Some((Ok(true), new)) => After::Instead(new),
+            Some((Ok(false), _)) => After::Fails(trouble),
+            Some((Err(trouble), _)) => After::Fails(trouble),
+            // It may have been found out between the two looks.
+            None if !self.is_current(segment) => After::Again,
+            None => After::Fails(trouble),
+        }
     }
 
     fn is_sealed(&self, segment: &SealedSegment) -> bool {

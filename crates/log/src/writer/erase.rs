@@ -1,7 +1,8 @@
 //! What the writer has done about history that is past its limits: sweeps, trims of single topics, compaction.
 //!
 //! Runs between batches; decides what to ask of the keeper and takes what comes of it. **Invariant:** a sweep and a
-//! compaction never overlap, so that both find the segments they were asked for.
+//! compaction never overlap, so that both find the segments they were asked for; a compaction ends when it is known
+//! what became of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tidings_hub::ports::{Health, Op, Submission};
 use tidings_hub::{Retention, Seq, TopicName};
 
 use super::{Job, State, Writer};
-use crate::compact::{Rewritten, Share, choose};
+use crate::compact::{Install, Installed, Rewritten, Share, choose};
 use crate::keeper::{Asked, Job as Task};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Found, Removal, Swept};
@@ -56,6 +57,8 @@ enum Compaction {
         known_at: Seq,
     },
     Installing,
+    /// The new file may have its place or not.
+    Unsure(Arc<Install>),
 }
 
 impl Writer {
@@ -158,6 +161,12 @@ impl Writer {
 
     /// Has segments written anew that are dead for the most part, or many and small.
     pub(super) fn compact(&mut self, now_ms: u64) {
+        if let Compaction::Unsure(install) = &self.erasing.compaction {
+            if self.keeper.ask(Task::Settle(Arc::clone(install))) == Asked::Queued {
+                self.erasing.compaction = Compaction::Installing;
+            }
+            return;
+        }
         let is_idle = matches!(self.erasing.compaction, Compaction::None) && !self.is_removal_asked;
         let is_early = now_ms < self.erasing.compact_not_before_ms;
         let is_ready = matches!(*self.shared.health.lock(), Health::Ready);
@@ -211,9 +220,16 @@ impl Writer {
         }
     }
 
-    pub(super) fn take_installed(&mut self, segment: Option<Arc<SealedSegment>>) {
+    pub(super) fn take_installed(&mut self, installed: Option<Installed>) {
         self.erasing.compaction = Compaction::None;
-        let Some(segment) = segment else { return self.put_off() };
+        let segment = match installed {
+            Some(Installed::Done(segment)) => segment,
+            Some(Installed::Unsure(install)) => {
+                self.erasing.compaction = Compaction::Unsure(install);
+                return;
+            }
+            None => return self.put_off(),
+        };
         let facts = &segment.facts;
         self.erasing.known.retain(|base, _| *base < facts.base || *base > facts.last);
         let share = Share { live_bytes: facts.bytes, has_dead: false, events: facts.events };
