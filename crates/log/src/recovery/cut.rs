@@ -40,10 +40,12 @@ pub(crate) fn apply(disk: &dyn Disk, cure: &Cure) -> Result<(), Trouble> {
                 copy.sync_data()
             };
             keep().map_err(doing("keeping a copy of"))?;
+            // What is cut grows again, to any length, and the index would be taken for that of the new end. First, and to
+            // last: once it is cut, no start sees that there was anything to do.
+            set_aside(disk, &file_name(*base, INDEX))?;
+            disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
             file.truncate(*offset).map_err(doing("cutting"))?;
             file.sync_data().map_err(doing("syncing"))?;
-            // It grows again, to any length, and would be taken for the index of that.
-            set_aside(disk, &file_name(*base, INDEX))?;
         }
     }
     disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))
