@@ -42,7 +42,8 @@ pub struct Copied {
     pub report: Report,
 }
 
-/// Copies the log of one directory into another; what that one has already, byte for byte, is not written again.
+/// Copies the log of one directory into another; a sealed segment that is there already, byte for byte, is not written
+/// again.
 ///
 /// # Errors
 /// [`OpenError`]: the copy is in use or is another log's, a file cannot be read or written, or the original is damaged.

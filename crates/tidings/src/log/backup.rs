@@ -15,9 +15,10 @@ pub(super) fn backup_command() -> Command {
         .about("Copy a data directory, also while a hub uses it")
         .long_about(
             "Copy a data directory, also while a hub uses it.\n\n\
-             The copy is consistent: everything that was acked when it began is in it. What DEST has from an earlier \
-             backup of the same log is compared byte by byte, and not copied again if it is the same. Every byte of the \
-             copy is read and checked before it is called done; one that was broken off is completed by the next. \
+             The copy is consistent: everything that was acked when it began is in it. Full segments that DEST has \
+             from an earlier backup of the same log are compared byte by byte, and not copied again if they are the same. \
+             Every byte of the copy is read and checked before it is called done; one that was broken off is completed \
+             by the next. \
              `verify`, `inspect` and `export` work on it.",
         )
         .arg(dir_argument())
