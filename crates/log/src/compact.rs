@@ -292,7 +292,7 @@ pub(crate) fn leads_to(disk: &dyn Disk, name: &str, salt: u64) -> Result<bool, T
 /// What came of putting a new file in the place of the old ones.
 pub(crate) enum Installed {
     Done(Arc<SealedSegment>),
-    /// The call failed, and what became of it could not be seen: to be looked at again.
+    /// A call failed, and what became of it could not be seen, or more is to be done: later.
     Unsure(Arc<Install>),
 }
 
@@ -344,7 +344,7 @@ pub(crate) fn install(shared: &Shared, rewritten: Rewritten, known_at: Seq) -> R
         Ok(true)
     };
     match finish().and_then(|()| swap()) {
-        Ok(true) => install.complete(shared).map(Installed::Done),
+        Ok(true) => Ok(complete(shared, Arc::new(install))),
         Ok(false) => Ok(Installed::Unsure(Arc::new(install))),
         Err(trouble) => {
             _ = disk.unlink(&name);
@@ -353,17 +353,20 @@ pub(crate) fn install(shared: &Shared, rewritten: Rewritten, known_at: Seq) -> R
     }
 }
 
-/// Looks again what became of a file that may have got its place though it was said not to.
+/// Goes on with a new file that may have got its place though it was said not to, or of which something is left to do.
 ///
 /// # Errors
-/// It has not got it, and the old ones stay; or it has, and something else failed.
+/// It has not got its place, and the old ones stay.
 pub(crate) fn settle(shared: &Shared, install: Arc<Install>) -> Result<Installed, Trouble> {
     let (disk, base) = (&*shared.disk, install.segment.facts.base);
+    if shared.is_current(&install.segment) {
+        return Ok(complete(shared, install));
+    }
     match leads_to(disk, &file_name(base, LOG), install.segment.salt) {
         Ok(true) => {
             shared.catalog.write().replace(install.inputs.len(), &install.segment);
             *shared.unsure.lock() = None;
-            install.complete(shared).map(Installed::Done)
+            Ok(complete(shared, install))
         }
         Ok(false) => {
             *shared.unsure.lock() = None;
@@ -378,8 +381,20 @@ pub(crate) fn settle(shared: &Shared, install: Arc<Install>) -> Result<Installed
     }
 }
 
+/// The new file has its place: what is left to do, now or, if it fails, once more later. Until then nothing is removed: a
+/// start would take what should be gone for what is there.
+fn complete(shared: &Shared, install: Arc<Install>) -> Installed {
+    match install.complete(shared) {
+        Ok(segment) => Installed::Done(segment),
+        Err(trouble) => {
+            tracing::warn!(%trouble, "a compaction is not over yet");
+            Installed::Unsure(install)
+        }
+    }
+}
+
 impl Install {
-    /// The new file has its place: makes that last, and removes what it stands for.
+    /// Makes the new name last, and removes what it stands for.
     fn complete(&self, shared: &Shared) -> Result<Arc<SealedSegment>, Trouble> {
         let disk = &*shared.disk;
         if !is_on(Mutant::SkipCompactedDirSync) {
@@ -392,11 +407,12 @@ impl Install {
                 continue;
             }
             for kind in [INDEX, LOG] {
-                // What stays is removed by the next start: it lies within what the new file covers.
-                if let Err(error) = disk.unlink(&file_name(old.facts.base, kind))
-                    && error.kind() != std::io::ErrorKind::NotFound
-                {
-                    tracing::warn!(file = disk.place(&file_name(old.facts.base, kind)), %error, "a compacted file stays");
+                let name = file_name(old.facts.base, kind);
+                match disk.unlink(&name) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Trouble::io("removing", disk.place(&name))(error));
+                    }
+                    _ => {}
                 }
             }
         }

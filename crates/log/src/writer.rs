@@ -328,7 +328,12 @@ impl Writer {
         self.tail.sync(&*shared.disk)?;
         self.tail.give_room_back();
         self.ask_checkpoint(None);
+        self.settle_compaction();
         self.collect_all();
+        if self.is_compacting() {
+            // The next start finds out what became of it, which this note could contradict.
+            return Err(Failure::Failed("nobody knows yet what became of a compaction".to_owned()));
+        }
         // A start removes a last segment without a batch; if that start is broken off, the next one must not
         // miss it.
         let catalog = shared.catalog.read();

@@ -80,6 +80,8 @@ impl Survey {
         for base in bases {
             survey.look_at(disk, base, log_id)?;
         }
+        // Names that are seen may not last yet: nothing is removed on their word before.
+        disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
         survey.remove_superseded(disk)?;
         survey.had_segments = !survey.segments.is_empty();
         survey.base_max = survey.segments.last().map_or(Seq::ZERO, |found| found.header.base);

@@ -473,7 +473,15 @@ impl Exam {
                 );
             }
         }
-        if is_needed && self.bad_checkpoints.is_empty() {
+        if !self.bad_checkpoints.is_empty() {
+            return;
+        }
+        // A start refuses: what the compacted file lacks is known nowhere else.
+        if known_at.is_some_and(|known_at| through.is_none_or(|through| through < known_at)) {
+            let found = "the checkpoint that a compacted segment rests on is missing";
+            let means = "declarations, ends of topics and trims from it are not known elsewhere";
+            self.note(Grade::Damage, disk.place(""), 0, found, means);
+        } else if is_needed {
             let means = "declarations and ends of topics in removed history are forgotten";
             self.note(Grade::Note, disk.place(""), 0, "no checkpoint tells of removed history", means);
         }

@@ -57,7 +57,7 @@ enum Compaction {
         known_at: Seq,
     },
     Installing,
-    /// The new file may have its place or not.
+    /// The new file may have its place or not, or not all is done.
     Unsure(Arc<Install>),
 }
 
@@ -161,10 +161,7 @@ impl Writer {
 
     /// Has segments written anew that are dead for the most part, or many and small.
     pub(super) fn compact(&mut self, now_ms: u64) {
-        if let Compaction::Unsure(install) = &self.erasing.compaction {
-            if self.keeper.ask(Task::Settle(Arc::clone(install))) == Asked::Queued {
-                self.erasing.compaction = Compaction::Installing;
-            }
+        if self.settle_compaction() {
             return;
         }
         let is_idle = matches!(self.erasing.compaction, Compaction::None) && !self.is_removal_asked;
@@ -187,6 +184,20 @@ impl Writer {
         {
             self.erasing.compaction = Compaction::Rewriting;
         }
+    }
+
+    /// Has the keeper go on with a compaction that is not over. Whether there is one.
+    pub(super) fn settle_compaction(&mut self) -> bool {
+        let Compaction::Unsure(install) = &self.erasing.compaction else { return false };
+        if self.keeper.ask(Task::Settle(Arc::clone(install))) == Asked::Queued {
+            self.erasing.compaction = Compaction::Installing;
+        }
+        true
+    }
+
+    /// Whether nobody knows yet what became of a compaction.
+    pub(super) fn is_compacting(&self) -> bool {
+        matches!(self.erasing.compaction, Compaction::Unsure(_))
     }
 
     pub(super) fn take_rewritten(&mut self, rewritten: Option<Box<Rewritten>>) {
