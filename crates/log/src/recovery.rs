@@ -5,7 +5,7 @@
 //! clean end, a checkpoint. Then it is damage: the start is refused (or the log cut before it, if so configured).
 //! **Invariant:** what is shown after a start is durable: the last segment is synced before anything is served.
 
-mod cut;
+pub(crate) mod cut;
 mod replay;
 mod survey;
 

@@ -8,7 +8,7 @@ use crate::disk::{Disk, read_all};
 use crate::error::Trouble;
 use crate::segment::{CHECKPOINT, INDEX, LOG, file_name, place_of};
 
-const DAMAGED: &str = ".damaged";
+pub(crate) const DAMAGED: &str = ".damaged";
 
 /// What to do about a damage.
 #[derive(Debug)]
@@ -27,23 +27,23 @@ pub(crate) fn apply(disk: &dyn Disk, cure: &Cure) -> Result<(), Trouble> {
         Cure::SetAside { names } => names.iter().try_for_each(|name| set_aside(disk, name))?,
         Cure::EndBefore { base } => end_from(disk, *base)?,
         Cure::EndAt { base, offset } => {
-            end_from(disk, base.next())?;
             let name = file_name(*base, LOG);
             let place = || disk.place(&name);
             let doing = |doing: &'static str| Trouble::io(doing, place());
             let file = disk.open(&name).map_err(doing("opening"))?;
             let bytes = read_all(&*file, usize::MAX).map_err(doing("reading"))?;
-            let copy = format!("{name}{DAMAGED}");
+            let copy = aside(disk, &name)?;
             let keep = || -> std::io::Result<()> {
                 let copy = disk.create(&copy)?;
                 copy.write_at(0, &bytes)?;
                 copy.sync_data()
             };
             keep().map_err(doing("keeping a copy of"))?;
-            // What is cut grows again, to any length, and the index would be taken for that of the new end. First, and to
-            // last: once it is cut, no start sees that there was anything to do.
+            // What is cut grows again, to any length, and the index would be taken for that of the new end. All this first,
+            // and to last: later no start may see that there was anything to do.
             set_aside(disk, &file_name(*base, INDEX))?;
             disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
+            end_from(disk, base.next())?;
             file.truncate(*offset).map_err(doing("cutting"))?;
             file.sync_data().map_err(doing("syncing"))?;
         }
@@ -66,10 +66,18 @@ fn end_from(disk: &dyn Disk, base: Seq) -> Result<(), Trouble> {
 }
 
 fn set_aside(disk: &dyn Disk, name: &str) -> Result<(), Trouble> {
-    match disk.rename(name, &format!("{name}{DAMAGED}")) {
+    match disk.rename(name, &aside(disk, name)?) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Trouble::io("setting aside", disk.place(name))(error))
         }
         _ => Ok(()),
     }
+}
+
+/// A name for what is set aside of a file, which nothing has yet: what was set aside before is kept too.
+pub(crate) fn aside(disk: &dyn Disk, name: &str) -> Result<String, Trouble> {
+    let names = disk.list().map_err(Trouble::io("listing", disk.place("")))?;
+    let numbered = (1..).map(|number| format!("{name}.{number}{DAMAGED}"));
+    let mut all = std::iter::once(format!("{name}{DAMAGED}")).chain(numbered);
+    Ok(all.find(|aside| !names.contains(aside)).unwrap_or_default())
 }

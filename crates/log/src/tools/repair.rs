@@ -20,6 +20,7 @@ use crate::frame::{
 use crate::lost::{self, LOST};
 use crate::meta::{META, Meta, new_epoch};
 use crate::mutants::{Mutant, is_on};
+use crate::recovery::cut::{DAMAGED, aside};
 use crate::segment::{
     CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, VERSION, Window, file_name, place_of,
 };
@@ -27,7 +28,6 @@ use crate::wire::{index, len32};
 
 /// A segment that is written anew and not yet in its place.
 const MENDED: &str = ".mended";
-const DAMAGED: &str = ".damaged";
 
 /// What a repair did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -314,10 +314,7 @@ impl Work<'_> {
         if !names.iter().any(|other| other == name) {
             return Ok(());
         }
-        let numbered = (1..).map(|number| format!("{name}.{number}{DAMAGED}"));
-        let free = |aside: &String| !names.contains(aside);
-        let aside = std::iter::once(format!("{name}{DAMAGED}")).chain(numbered).find(free);
-        let Some(aside) = aside else { return Ok(()) };
+        let aside = aside(self.disk, name)?;
         self.disk.rename(name, &aside).map_err(Trouble::io("setting aside", self.place(name)))
     }
 
