@@ -303,3 +303,76 @@ fn a_log_whose_history_was_all_let_go_is_whole_and_can_be_backed_up() {
     log.publish("a", "goes on");
     assert_eq!(log.data("a"), ["goes on"]);
 }
+
+/// A directory in which a hub at work finishes a checkpoint after somebody has looked at the names.
+struct Late {
+    disk: SimDisk,
+    hidden: String,
+    looks: AtomicUsize,
+}
+
+impl Disk for Late {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = self.disk.list()?;
+        let is_there = self.looks.fetch_add(1, Ordering::SeqCst) >= 2;
+        Ok(names.into_iter().filter(|name| is_there || *name != self.hidden).collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn create(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
+        panic!("verify writes nothing")
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        panic!("verify writes nothing")
+    }
+
+    fn unlink(&self, _: &str) -> io::Result<()> {
+        panic!("verify writes nothing")
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        panic!("verify writes nothing")
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>, LockError> {
+        panic!("verify takes no lock")
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.disk.place(name)
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        self.disk.random()
+    }
+}
+
+#[test]
+fn a_hub_that_compacts_beside_a_verification_is_no_damage() {
+    let disk = SimDisk::seeded(5);
+    let clock = TestClock::at(9);
+    let mut hub = Manual::open(disk.clone(), &clock, config()).unwrap();
+    for n in 0..60 {
+        hub.publish(if n % 9 == 0 { "kept" } else { "gone" }, &format!("{n} {}", "x".repeat(60)));
+    }
+    hub.done(Op::Delete { topic: topic("gone") });
+    for _ in 0..40 {
+        clock.pass(2_000);
+        hub.tick();
+    }
+    let mut checkpoints: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".ckpt")).collect();
+    checkpoints.sort();
+    // Only the newest one knows of all that was compacted.
+    for old in &checkpoints[..checkpoints.len() - 1] {
+        disk.remove(old);
+    }
+    let hidden = checkpoints.pop().unwrap();
+    let late = |looks| Late { disk: disk.clone(), hidden: hidden.clone(), looks: AtomicUsize::new(looks) };
+    assert_eq!(tools::verify(&late(0)).unwrap().grade(), None);
+    disk.remove(&hidden);
+    assert_eq!(tools::verify(&late(0)).unwrap().grade(), Some(Grade::Damage), "it would be one");
+}

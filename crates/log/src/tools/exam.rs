@@ -448,6 +448,10 @@ impl Exam {
         Ok(())
     }
 
+    pub(super) fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| finding.grade == Grade::Damage)
+    }
+
     /// Where history was removed, a checkpoint has to tell what became of the topics before.
     fn beginning(&mut self, disk: &dyn Disk) {
         let through = self.checkpoint.as_ref().map(|checkpoint| checkpoint.through);

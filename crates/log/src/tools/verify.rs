@@ -5,7 +5,8 @@ use super::{Finding, Grade, LostRange, failed};
 use crate::disk::Disk;
 use crate::error::{OpenError, Trouble};
 
-/// A running hub may remove a file between the listing and the look; then all is looked at again, so often at most.
+/// A running hub may remove a file between the listing and the look, or compact one of which a newer checkpoint knows than
+/// the one that was looked at; then all is looked at again, so often at most.
 const TRIES: usize = 5;
 
 /// What a verification found.
@@ -41,11 +42,18 @@ pub fn verify(disk: &dyn Disk) -> Result<Report, OpenError> {
     exam(disk, &mut |_| {}).map(|exam| report(&exam)).map_err(failed(disk))
 }
 
-/// Looks at everything; again if a file went away meanwhile.
+/// Looks at everything; again if a file went away meanwhile, or if there is a damage and files have changed.
 pub(super) fn exam(disk: &dyn Disk, seen: Seen<'_>) -> Result<Exam, Trouble> {
+    let names = || {
+        let mut names = disk.list().map_err(Trouble::io("listing", disk.place("")))?;
+        names.sort_unstable();
+        Ok(names)
+    };
     let mut tries = 1;
     loop {
+        let before = names()?;
         match Exam::take(disk, seen) {
+            Ok(exam) if tries < TRIES && exam.is_damaged() && names()? != before => tries += 1,
             Err(Trouble::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound && tries < TRIES =>
             {
