@@ -36,6 +36,8 @@ const JOBS_MAX: usize = 8;
 const SIDECARS_MAX: usize = 2;
 /// Checkpoints that are kept: the last, and one more should it be damaged.
 const CHECKPOINTS_KEPT: usize = 2;
+/// A topic whose look failed is looked at again after this.
+const LOOK_AGAIN_MS: u64 = 60_000;
 
 /// What the keeper is asked to do.
 pub(crate) enum Job {
@@ -282,9 +284,11 @@ impl Inner {
     fn look(&self, topics: Vec<(TopicName, Seq, Retention)>, now_ms: u64) -> Vec<(TopicName, Trim)> {
         let look = |(topic, last, retention): (TopicName, Seq, Retention)| {
             let trim = told(trim_of(&self.shared, topic.as_str(), last, retention, now_ms));
-            trim.map(|trim| (topic, trim))
+            // Nobody else would look at it again, if nothing more comes to it.
+            let later = || Trim { through: None, due_ms: Some(now_ms.saturating_add(LOOK_AGAIN_MS)) };
+            (topic, trim.unwrap_or_else(later))
         };
-        topics.into_iter().filter_map(look).collect()
+        topics.into_iter().map(look).collect()
     }
 
     fn store_sidecar(&self, segment: &Arc<SealedSegment>) {

@@ -7,7 +7,7 @@ use common::*;
 use tidings_hub::ports::Log;
 use tidings_hub::{Retention, Selector, Selectors, Seq, TopicConfig};
 use tidings_log::LogConfig;
-use tidings_testkit::disk::SimDisk;
+use tidings_testkit::disk::{Call, Fault, SimDisk};
 
 fn open(disk: &SimDisk, clock: &std::sync::Arc<TestClock>, config: LogConfig) -> Manual {
     Manual::open(disk.clone(), clock, config).unwrap()
@@ -136,6 +136,22 @@ fn a_topic_lets_events_go_by_age_when_nothing_else_happens() {
     clock.pass(60_000);
     log.tick();
     assert!(log.data("a").is_empty());
+}
+
+#[test]
+fn a_look_that_fails_is_taken_again_though_nothing_else_happens() {
+    let disk = SimDisk::seeded(1);
+    let clock = TestClock::at(1_000_000);
+    let mut log = open(&disk, &clock, config());
+    log.done(configure("a", limited(Retention { age_ms: Some(10_000), ..Retention::default() })));
+    log.publish("a", "old");
+    disk.fail(Fault { call: Call::Read, after: 0, kind: std::io::ErrorKind::Other });
+    for _ in 0..200 {
+        clock.pass(1_000);
+        log.tick();
+    }
+    assert_eq!(disk.struck(), 1, "the look met the fault");
+    assert_eq!(log.data("a"), [] as [&str; 0]);
 }
 
 #[test]
