@@ -137,9 +137,14 @@ impl Writer {
             Some((topic, state.last, Retention { keep_last, ..retention }))
         });
         let topics: Vec<_> = topics.collect();
-        if !topics.is_empty() {
-            // A full queue: they are looked at when something else comes to them.
-            self.erasing.is_looking = self.keeper.ask(Task::Look { topics, now_ms }) == Asked::Queued;
+        if topics.is_empty() {
+            return;
+        }
+        let names: Vec<TopicName> = topics.iter().map(|(topic, ..)| topic.clone()).collect();
+        self.erasing.is_looking = self.keeper.ask(Task::Look { topics, now_ms }) == Asked::Queued;
+        if !self.erasing.is_looking {
+            // The queue is full: in the next round.
+            names.iter().for_each(|topic| self.limits.set_due(topic.as_str(), now_ms));
         }
     }
 
