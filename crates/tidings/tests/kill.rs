@@ -11,8 +11,10 @@ mod process;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use process::{HubProcess, request};
+use tokio::sync::Notify;
 
 const KILLS: usize = 20;
 
@@ -24,16 +26,17 @@ async fn what_was_acked_survives_twenty_kills() {
     // (id, value) of everything that was acked, over all lives.
     let mut acked: Vec<(String, String)> = Vec::new();
     for kill in 0..KILLS {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, first) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let publishers: Vec<_> = (0..4)
             .map(|_| {
-                let (stop, addr, from) = (Arc::clone(&stop), hub.addr, next);
+                let (stop, first, addr, from) = (Arc::clone(&stop), Arc::clone(&first), hub.addr, next);
                 next += 1_000_000;
-                tokio::spawn(publish(addr, from, stop))
+                tokio::spawn(publish(addr, from, stop, first))
             })
             .collect();
-        // Sooner or later in the middle of something.
-        tokio::time::sleep(std::time::Duration::from_millis(20 + 13 * kill as u64)).await;
+        // Sooner or later in the middle of something, once there is something.
+        tokio::time::timeout(Duration::from_secs(20), first.notified()).await.expect("an ack");
+        tokio::time::sleep(Duration::from_millis(13 * kill as u64)).await;
         hub.kill();
         stop.store(true, Ordering::Relaxed);
         let mut of_this_life = 0;
@@ -57,7 +60,12 @@ async fn what_was_acked_survives_twenty_kills() {
 }
 
 /// Publishes one event after the other until it is told to stop; what was acked.
-async fn publish(addr: std::net::SocketAddr, from: u64, stop: Arc<AtomicBool>) -> Vec<(String, String)> {
+async fn publish(
+    addr: std::net::SocketAddr,
+    from: u64,
+    stop: Arc<AtomicBool>,
+    first: Arc<Notify>,
+) -> Vec<(String, String)> {
     let mut acked = Vec::new();
     for number in from.. {
         if stop.load(Ordering::Relaxed) {
@@ -68,6 +76,7 @@ async fn publish(addr: std::net::SocketAddr, from: u64, stop: Arc<AtomicBool>) -
         let Ok(answer) = request(addr, "POST", "/topics/a", "", value.as_bytes()).await else { break };
         assert_eq!(answer.status, 200, "{answer:?}");
         acked.push((answer.json()["last_id"].as_str().unwrap().to_owned(), value));
+        first.notify_one();
     }
     acked
 }
