@@ -38,7 +38,7 @@ pub struct App {
     /// What happened in each of the last seconds.
     pub(crate) samples: Samples,
     pub(crate) returns: Returns,
-    /// Bytes that bodies taken whole may hold together while they come.
+    /// Bytes that bodies taken whole may hold together.
     pub(crate) body_room: Semaphore,
 }
 

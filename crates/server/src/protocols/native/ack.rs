@@ -56,16 +56,21 @@ impl Tally {
     /// The first refusal; what precedes it is counted.
     pub(super) fn take(&mut self, sent: Sent, outcomes: Vec<Outcome>) -> Result<(), Problem> {
         if sent.0.len() != outcomes.len() {
-            return Err(internal("the log answered for another number of events than it was given"));
+            return Err(another_number());
         }
         sent.0.into_iter().zip(outcomes).try_for_each(|(id, outcome)| self.take_one(id, outcome))
     }
 
-    /// Takes the outcome of the next item, which has this id.
+    /// The same of one item, which has this id, alone.
     ///
     /// # Errors
-    /// The refusal.
-    pub(super) fn take_one(&mut self, id: Option<EventId>, outcome: Outcome) -> Result<(), Problem> {
+    /// Its refusal.
+    pub(super) fn take_alone(&mut self, id: Option<EventId>, outcomes: Vec<Outcome>) -> Result<(), Problem> {
+        let [outcome] = <[Outcome; 1]>::try_from(outcomes).map_err(|_| another_number())?;
+        self.take_one(id, outcome)
+    }
+
+    fn take_one(&mut self, id: Option<EventId>, outcome: Outcome) -> Result<(), Problem> {
         match outcome {
             Outcome::Committed { position, stored, .. } => {
                 self.unstored += u64::from(!stored);
@@ -167,6 +172,10 @@ struct Ack<'a> {
 struct Window {
     age_ms: u64,
     keys: usize,
+}
+
+fn another_number() -> Problem {
+    internal("the log answered for another number of events than it was given")
 }
 
 pub(super) fn internal(detail: &'static str) -> Problem {

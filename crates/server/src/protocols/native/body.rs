@@ -61,7 +61,10 @@ pub(super) async fn whole(
     match payload {
         Payload::Whole(bytes) if bytes.len() > limit_bytes => Err(too_large(limit_bytes)),
         // A copy: it is a part of something larger, and an event may live long in memory.
-        Payload::Whole(bytes) => Ok(Bytes::copy_from_slice(&bytes)),
+        Payload::Whole(bytes) => {
+            let _room = room(app, bytes.len())?;
+            Ok(Bytes::copy_from_slice(&bytes))
+        }
         // On its own, so that who has all of it keeps no room for the wait.
         Payload::Flow(body) => Box::pin(collect(app, body, limit_bytes, too_large)).await,
     }
@@ -80,17 +83,15 @@ async fn collect(
     }
     let mut held = BytesMut::with_capacity(announced.min(RESERVE_BYTES_MAX));
     // What all bodies hold together is bounded too, and nobody keeps his part by saying nothing.
-    let mut room: Option<SemaphorePermit<'_>> = None;
+    let mut taken: Option<SemaphorePermit<'_>> = None;
     while let Some(data) = tokio::time::timeout(SILENCE_MAX, next(&mut body)).await.map_err(silent)?? {
         if data.len() > limit_bytes - held.len() {
             return Err(too_large(limit_bytes));
         }
-        let more =
-            u32::try_from(data.len()).ok().and_then(|bytes| app.body_room.try_acquire_many(bytes).ok());
-        let more = more.ok_or_else(no_room)?;
-        match &mut room {
-            Some(room) => room.merge(more),
-            None => room = Some(more),
+        let more = room(app, data.len())?;
+        match &mut taken {
+            Some(taken) => taken.merge(more),
+            None => taken = Some(more),
         }
         held.extend_from_slice(&data);
     }
@@ -106,8 +107,13 @@ fn silent(_: tokio::time::error::Elapsed) -> Problem {
     Problem::new(&problem::BODY_TIMEOUT, detail)
 }
 
-fn no_room() -> Problem {
-    Problem::new(&problem::BUSY, "too many bodies are being received at once; send it again").retry_after(1)
+/// Room for so many more bytes of a body.
+fn room(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, Problem> {
+    let room = u32::try_from(bytes).ok().and_then(|bytes| app.body_room.try_acquire_many(bytes).ok());
+    room.ok_or_else(|| {
+        let detail = "too many bodies are being received at once; send it again";
+        Problem::new(&problem::BUSY, detail).retry_after(1)
+    })
 }
 
 /// The body is over the limit of bodies that are taken whole.

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, request::Parts};
 use tidings_hub::ports::{Op, Submission};
 
-use super::ack::{Tally, internal};
+use super::ack::Tally;
 use super::ingest::ingest;
 use super::items::{self, Common, Items, JsonLines, SseBlocks};
 use super::params::{self, Query};
@@ -75,8 +75,7 @@ pub(super) async fn publish(
     event.once = series.as_ref().map(|series| series.item(0)).transpose()?;
     let (mut tally, id) = (Tally::default(), event.id.clone());
     let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
-    let outcome = app.hub.submit(submission).await.pop();
-    tally.take_one(id, outcome.ok_or_else(|| internal("the log gave no answer to the event"))?)?;
+    tally.take_alone(id, app.hub.submit(submission).await)?;
     Ok(tally.answer_one(app, series.is_some()))
 }
 
