@@ -20,11 +20,12 @@ use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, Seed, encode_record};
 use crate::index::Builder;
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{
-    COMPACTED_HEADER_BYTES, Compacted, INDEX, LOG, Scan, Sealed, SegmentHeader, Step, VERSION, file_name,
+    COMPACTED_HEADER_BYTES, Compacted, LOG, Scan, Sealed, SegmentHeader, Step, VERSION, file_name,
     read_header,
 };
 use crate::shared::{SealedSegment, Shared, index_of};
 use crate::wire::len32;
+use crate::writer::upkeep::remove_segment;
 
 /// Records are copied in batches of about this size.
 const BATCH_BYTES: usize = 256 << 10;
@@ -403,20 +404,12 @@ impl Install {
         shared.store_index(&self.segment, &self.index);
         for old in &self.inputs {
             shared.forget(old);
-            if old.facts.base == self.segment.facts.base {
-                continue;
-            }
-            for kind in [INDEX, LOG] {
-                let name = file_name(old.facts.base, kind);
-                match disk.unlink(&name) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Trouble::io("removing", disk.place(&name))(error));
-                    }
-                    _ => {}
-                }
+            let base = old.facts.base;
+            if base != self.segment.facts.base {
+                let place = disk.place(&file_name(base, LOG));
+                remove_segment(disk, base).map_err(Trouble::io("removing", place))?;
             }
         }
-        disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
         Ok(Arc::clone(&self.segment))
     }
 }

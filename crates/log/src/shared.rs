@@ -1,8 +1,8 @@
 //! What the writer and the readers share: which segments there are, what is visible, and who is told.
 //!
 //! Decides nothing. **Invariant:** a reader finds only what is committed: the active segment's index and end, and
-//! the bounds, move after the sync. Locks are held for look-ups and copies, never while a file is read, and the
-//! attachment's lock is always the first one taken.
+//! the bounds, move after the sync. Locks are held for look-ups and copies, never while a file is read (but for the
+//! catalog's, while a compacted file gets its name), and the attachment's lock is always the first one taken.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

@@ -330,7 +330,7 @@ impl Writer {
         self.ask_checkpoint(None);
         self.settle_compaction();
         self.collect_all();
-        if self.is_compacting() {
+        if self.is_unsure() {
             // The next start finds out what became of it, which this note could contradict.
             return Err(Failure::Failed("nobody knows yet what became of a compaction".to_owned()));
         }

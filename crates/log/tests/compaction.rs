@@ -288,6 +288,19 @@ fn fail_blindly(disk: &SimDisk, renames: u64, opens: u64) {
     }
 }
 
+/// A log at work until the first of these struck, without a read: a file that is open already is the old one whatever
+/// its name means.
+fn struck(pristine: &SimDisk, (seed, renames, opens): (u64, u64, u64)) -> (SimDisk, Manual) {
+    let disk = pristine.copy(seed);
+    let mut log = open(&disk, &TestClock::at(1_500_000), &small());
+    fail_blindly(&disk, renames, opens);
+    while disk.struck() == 0 && log.clock.wall_ms() < 1_540_000 {
+        log.clock.pass(2 * SECOND);
+        log.tick();
+    }
+    (disk, log)
+}
+
 /// Every rename and every open at which that may begin.
 fn blind_spots() -> impl Iterator<Item = (u64, u64, u64)> {
     (0..3).flat_map(|seed| (0..3).flat_map(move |renames| (0..40).map(move |opens| (seed, renames, opens))))
@@ -298,15 +311,8 @@ fn nor_does_one_of_which_nobody_can_see_at_once_what_became_of_it() {
     let (pristine, _, alive) = half_dead(5);
     for (seed, renames, opens) in blind_spots() {
         let what = format!("seed {seed}, rename {renames}, open {opens}");
-        let clock = TestClock::at(1_500_000);
-        let disk = pristine.copy(seed);
-        let mut log = open(&disk, &clock, &small());
-        fail_blindly(&disk, renames, opens);
-        // Without a read before: a file that is open already is the old one whatever its name means.
-        while disk.struck() == 0 && log.clock.wall_ms() < 1_540_000 {
-            log.clock.pass(2 * SECOND);
-            log.tick();
-        }
+        let (disk, mut log) = struck(&pristine, (seed, renames, opens));
+        let clock = Arc::clone(&log.clock);
         for _ in 0..4 {
             // A read may meet a fault, and says so; it finds no damage, and never less than there is.
             match log.try_all("**") {
@@ -332,14 +338,8 @@ fn and_power_may_go_while_nobody_knows() {
     for (seed, renames, opens) in chances {
         for calls in 1..6 {
             let what = format!("seed {seed}, rename {renames}, open {opens}, call {calls}");
-            let clock = TestClock::at(1_500_000);
-            let disk = pristine.copy(seed);
-            let mut log = open(&disk, &clock, &small());
-            fail_blindly(&disk, renames, opens);
-            while disk.struck() == 0 && log.clock.wall_ms() < 1_540_000 {
-                log.clock.pass(2 * SECOND);
-                log.tick();
-            }
+            let (disk, log) = struck(&pristine, (seed, renames, opens));
+            let clock = Arc::clone(&log.clock);
             drop(log);
             // Killed first, so that a start meets names that do not last yet, and loses power over them.
             let disk = disk.kill();

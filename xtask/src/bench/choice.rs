@@ -95,9 +95,7 @@ impl Choice {
         }
         Ok(choice)
     }
-}
 
-impl Choice {
     /// Whether a case is to be measured.
     pub(super) fn wants(&self, case: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| case.starts_with(only.as_str()))

@@ -201,7 +201,7 @@ impl Writer {
     }
 
     /// Whether nobody knows yet what became of a compaction.
-    pub(super) fn is_compacting(&self) -> bool {
+    pub(super) fn is_unsure(&self) -> bool {
         matches!(self.erasing.compaction, Compaction::Unsure(_))
     }
 

@@ -18,8 +18,7 @@ pub(super) fn backup_command() -> Command {
              The copy is consistent: everything that was acked when it began is in it. Full segments that DEST has \
              from an earlier backup of the same log are compared byte by byte, and not copied again if they are the same. \
              Every byte of the copy is read and checked before it is called done; one that was broken off is completed \
-             by the next. \
-             `verify`, `inspect` and `export` work on it.",
+             by the next. `verify`, `inspect` and `export` work on it.",
         )
         .arg(dir_argument())
         .arg(
