@@ -10,9 +10,15 @@ use std::process::Command;
 use crate::Failure;
 use crate::test::{child, steps};
 
-/// The paths, and how often each is gone: twice as often for the second count.
-const PATHS: &[(&str, u64)] =
-    &[("decode", 6_400), ("encode", 6_400), ("commit", 6_400), ("deliver", 25_600), ("deliver-own", 25_600)];
+/// The paths, how each is gone, and how often; twice as often for the second count.
+const PATHS: &[(&str, &[&str], u64)] = &[
+    ("decode", &["tidings-counts", "decode"], 6_400),
+    ("encode", &["tidings-counts", "encode"], 6_400),
+    ("commit", &["tidings-counts", "commit"], 6_400),
+    ("deliver", &["tidings-counts", "deliver"], 25_600),
+    ("deliver-own", &["tidings-counts", "deliver-own"], 25_600),
+    ("publish", &["tidings-counts-publish"], 6_400),
+];
 
 /// What is written down.
 const KEPT: &str = "bench/counts.txt";
@@ -51,18 +57,19 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), Failure> {
 
 /// Instructions for one time of each path.
 fn count(root: &Path, built: Built) -> Result<BTreeMap<String, u64>, Failure> {
-    let program = match built {
-        Built::ForTests => steps::build_for_tests(root, "tidings-counts")?,
-        Built::Release => {
-            let mut command = steps::cargo(root);
-            command.args(["build", "--package", "tidings-counts", "--release"]);
-            steps::executable_of(command, "tidings-counts")?
-        }
-    };
     let mut found = BTreeMap::new();
-    for (path, times) in PATHS {
-        let once = collected(root, &program, path, *times)?;
-        let twice = collected(root, &program, path, times * 2)?;
+    for (path, command, times) in PATHS {
+        let (name, words) = command.split_first().ok_or("a path without a program")?;
+        let program = match built {
+            Built::ForTests => steps::build_for_tests(root, name)?,
+            Built::Release => {
+                let mut command = steps::cargo(root);
+                command.args(["build", "--package", "tidings-counts", "--release"]);
+                steps::executable_of(command, name)?
+            }
+        };
+        let once = collected(root, &program, words, *times)?;
+        let twice = collected(root, &program, words, times * 2)?;
         let each = twice.saturating_sub(once) / times;
         println!("{path}: {each} instructions");
         found.insert((*path).to_owned(), each);
@@ -70,10 +77,10 @@ fn count(root: &Path, built: Built) -> Result<BTreeMap<String, u64>, Failure> {
     Ok(found)
 }
 
-fn collected(root: &Path, program: &Path, path: &str, times: u64) -> Result<u64, Failure> {
+fn collected(root: &Path, program: &Path, words: &[&str], times: u64) -> Result<u64, Failure> {
     let mut command = Command::new("valgrind");
     command.current_dir(root).args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-fd=1"]);
-    command.arg(program).args([path, &times.to_string()]);
+    command.arg(program).args(words).arg(times.to_string());
     let mut collected = None;
     let mut said = String::new();
     child::listen(&mut command, |line| {

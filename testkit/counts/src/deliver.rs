@@ -10,7 +10,7 @@ use tidings_hub::{Filter, Hub, Selector, Selectors, Subscribe, TopicName};
 use tidings_reactor::mailbox::Stage;
 use tidings_reactor::{Answer, Config, Door, Look, Mailbox, Reactor, Then};
 
-use crate::{publish, submit};
+use crate::{event_to, submit};
 
 /// Streams at once: many, so that how often the reactor wakes for them says little.
 const STREAMS: usize = 256;
@@ -48,7 +48,7 @@ impl Door for Lines {
 
 /// Delivers an event so many times: each to all streams, or, with topics of their own, to one.
 pub(crate) fn run(times: u64, own: bool) {
-    let hub = crate::hub();
+    let hub = tidings_counts::hub();
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let addr = listener.local_addr().expect("it is bound");
     let mailbox = Arc::new(Mailbox::new().expect("there is a descriptor"));
@@ -81,7 +81,7 @@ pub(crate) fn run(times: u64, own: bool) {
     let data = Bytes::from(vec![b'x'; 100]);
     for _ in 0..times.div_ceil(STREAMS as u64) {
         let written = if own { STREAMS } else { 1 };
-        submit(&hub, topics.iter().take(written).map(|topic| publish(topic, &data)).collect());
+        submit(&hub, topics.iter().take(written).map(|topic| event_to(topic, &data)).collect());
         for socket in &mut sockets {
             let read = socket.read(&mut buffer).expect("it delivers");
             assert!(buffer[..read].ends_with(b"\n\n\r\n"), "one write has the whole event");

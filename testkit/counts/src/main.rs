@@ -5,13 +5,12 @@ mod deliver;
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tidings_codec::{Decoder, Event, EventId, EventName, ItemRef, encode};
+use tidings_counts::hub;
 use tidings_hub::ports::{Op, Outcome, Publish, Submission};
-use tidings_hub::{Hub, Limits, SystemClock, TopicName};
-use tidings_log::{LogConfig, MemoryLog};
+use tidings_hub::{Hub, TopicName};
 
 /// Topics that are published to by turns.
 const TOPICS: usize = 100;
@@ -74,15 +73,8 @@ fn decode_events(times: u64) {
     }
 }
 
-/// A hub over a log in memory.
-pub(crate) fn hub() -> Hub {
-    let clock = Arc::new(SystemClock::default());
-    let log = MemoryLog::open(clock.clone(), LogConfig::default()).expect("there is a random number");
-    Hub::open(Arc::new(log), clock, Limits::default()).expect("nobody else has the log")
-}
-
 /// An event to a topic.
-pub(crate) fn publish(topic: &TopicName, data: &Bytes) -> Op {
+pub(crate) fn event_to(topic: &TopicName, data: &Bytes) -> Op {
     Op::Publish(Publish::bytes([topic.clone()].into_iter().collect(), data.clone()))
 }
 
@@ -99,6 +91,6 @@ fn commit(times: u64) {
     let topics: Vec<_> = (0..TOPICS).map(|n| TopicName::parse(&format!("t/{n}")).expect("a name")).collect();
     let mut topics = topics.iter().cycle();
     for _ in 0..times.div_ceil(BATCH as u64) {
-        submit(&hub, topics.by_ref().take(BATCH).map(|topic| publish(topic, &data)).collect());
+        submit(&hub, topics.by_ref().take(BATCH).map(|topic| event_to(topic, &data)).collect());
     }
 }

@@ -30,6 +30,7 @@ use super::body::Payload;
 use super::carry::Carry;
 use super::connection::{self, Limits};
 use super::crossing::{Crossing, Leaving};
+use super::plain::Short;
 use super::request::{Found, HEADERS_MAX, look, request};
 use super::service::Service;
 use crate::app::App;
@@ -37,7 +38,7 @@ use crate::drain::Stage;
 use crate::protocols::native;
 
 /// Room for a usual answer.
-const ANSWER_BYTES: usize = 768;
+pub(super) const ANSWER_BYTES: usize = 768;
 
 /// One reactor's front door.
 pub(crate) struct FrontDoor {
@@ -105,6 +106,12 @@ impl Door for FrontDoor {
             }
             Found::Whole(head, lines) => (head, lines),
         };
+        if let Some(short) = Short::new(&self.app, &head, lines, bytes) {
+            return Look::Request {
+                bytes: head.bytes(),
+                answer: Box::pin(short.answer(Arc::clone(&self.app))),
+            };
+        }
         let Some(request) = request(&head, lines, bytes) else { return Look::Other };
         let (mut parts, body) = request.into_parts();
         let carry = (head.method == Method::GET).then(Carry::default);
@@ -114,8 +121,7 @@ impl Door for FrontDoor {
         let (service, app, closes) = (self.service.clone(), Arc::clone(&self.app), head.closes);
         let answer = Box::pin(async move {
             let response = service.respond(&mut parts, Payload::Whole(body)).await;
-            let closes = closes || app.drain.stage() >= Stage::Stopping;
-            answer(response, carry, closes).await
+            answer(response, carry, closes || is_stopping(&app)).await
         });
         Look::Request { bytes: head.bytes(), answer }
     }
@@ -183,8 +189,13 @@ impl Drop for Open {
     }
 }
 
+/// Whether a connection ends with the answer that it gets now.
+pub(super) fn is_stopping(app: &App) -> bool {
+    app.drain.stage() >= Stage::Stopping
+}
+
 /// An answer as bytes, in the order in which the HTTP library writes them.
-async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answer {
+pub(super) async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answer {
     let (parts, body) = response.into_parts();
     let carried = carry.and_then(|carry| carry.take());
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
@@ -204,15 +215,10 @@ async fn answer(response: Response, carry: Option<Carry>, closes: bool) -> Answe
             return Answer { bytes: Vec::new(), then: Then::Close };
         }
     };
-    let has_body = parts.status != StatusCode::NO_CONTENT && parts.status != StatusCode::NOT_MODIFIED;
-    if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
-        write_header(&CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes(), &mut bytes);
-    }
-    if closes {
-        write_header(&CONNECTION, b"close", &mut bytes);
-    }
-    write_date(&mut bytes);
-    bytes.extend_from_slice(&body);
+    let has_length = parts.status != StatusCode::NO_CONTENT
+        && parts.status != StatusCode::NOT_MODIFIED
+        && !parts.headers.contains_key(CONTENT_LENGTH);
+    write_end(&body, has_length, closes, &mut bytes);
     Answer { bytes, then: if closes { Then::Close } else { Then::Next } }
 }
 
@@ -227,6 +233,18 @@ async fn whole(mut body: Body) -> Result<Bytes, axum::Error> {
     }
     let rest = Box::pin(body.collect()).await?.to_bytes();
     Ok([first, rest].concat().into())
+}
+
+/// What follows the headers of an answer: those that the connection adds, and the body.
+pub(super) fn write_end(body: &[u8], has_length: bool, closes: bool, out: &mut Vec<u8>) {
+    if has_length {
+        write_header(&CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes(), out);
+    }
+    if closes {
+        write_header(&CONNECTION, b"close", out);
+    }
+    write_date(out);
+    out.extend_from_slice(body);
 }
 
 fn write_status(status: StatusCode, out: &mut Vec<u8>) {

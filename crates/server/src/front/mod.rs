@@ -16,6 +16,8 @@ pub(crate) mod door;
 pub(crate) mod framing;
 pub mod held;
 #[cfg(target_os = "linux")]
+mod plain;
+#[cfg(target_os = "linux")]
 pub(crate) mod reactors;
 #[cfg(target_os = "linux")]
 pub(crate) mod request;

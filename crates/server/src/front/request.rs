@@ -23,7 +23,7 @@ pub(crate) struct Head<'a> {
     pub(crate) head_bytes: usize,
     pub(crate) body_bytes: usize,
     /// The body is to be read as it comes.
-    flows: bool,
+    pub(crate) flows: bool,
     pub(crate) closes: bool,
 }
 

@@ -57,11 +57,13 @@ impl Service {
 
     /// The same for one whose body, if it has one, may be there already.
     pub(crate) async fn respond(&self, parts: &mut Parts, payload: Payload) -> Response {
-        let started = Instant::now();
-        let is_whole = payload.bytes().is_some();
-        let method = parts.method.clone();
-        // Before the gate takes the key out of it, and only if anybody reads it.
-        let target = enabled!(Level::WARN).then(|| parts.uri.clone());
+        let asked = Asked {
+            started: Instant::now(),
+            is_whole: payload.bytes().is_some(),
+            method: parts.method.clone(),
+            // Before the gate takes the key out of it, and only if anybody reads it.
+            target: enabled!(Level::WARN).then(|| parts.uri.clone()),
+        };
         let (response, access) = match self.app.gate.admit(parts) {
             ControlFlow::Continue(Admitted { access, cors }) => {
                 let mut response = match check_codings(parts) {
@@ -77,15 +79,7 @@ impl Service {
             }
             ControlFlow::Break(answer) => (answer, None),
         };
-        let class = RouteClass::of(&method, &response);
-        self.app.counters.request(class, response.status());
-        if is_whole && class == RouteClass::Publish && response.status().is_success() {
-            self.app.counters.published(started.elapsed());
-        }
-        if let Some(target) = target {
-            let who = access.as_ref().map(|access| &access.who);
-            log(&method, &target, class, response.status(), who, started.elapsed());
-        }
+        asked.note(&self.app, access.as_deref(), &response);
         response
     }
 
@@ -96,6 +90,31 @@ impl Service {
         match self.extra.call(Request::from_parts(request.0, request.1)).await {
             Ok(response) => response,
             Err(never) => match never {},
+        }
+    }
+}
+
+/// What is remembered of a request while it is answered.
+pub(super) struct Asked {
+    pub(super) started: Instant,
+    /// Its body had a length from the beginning.
+    pub(super) is_whole: bool,
+    pub(super) method: Method,
+    /// `None`: nobody reads it.
+    pub(super) target: Option<Uri>,
+}
+
+impl Asked {
+    /// Counts and logs its answer; without an access it was refused at the gate.
+    pub(super) fn note(self, app: &App, access: Option<&Access>, response: &Response) {
+        let class = RouteClass::of(&self.method, response);
+        app.counters.request(class, response.status());
+        if self.is_whole && class == RouteClass::Publish && response.status().is_success() {
+            app.counters.published(self.started.elapsed());
+        }
+        if let Some(target) = self.target {
+            let who = access.map(|access| &access.who);
+            log(&self.method, &target, class, response.status(), who, self.started.elapsed());
         }
     }
 }

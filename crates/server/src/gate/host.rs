@@ -123,7 +123,7 @@ impl Hosts {
         }
         let in_header = header.map(|value| value.to_str().unwrap_or(""));
         for text in [in_header, named].into_iter().flatten() {
-            if plain(text).is_some_and(|host| self.allows(host)) {
+            if self.knows(text) {
                 continue;
             }
             let host =
@@ -137,6 +137,11 @@ impl Hosts {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the plain name of a host that this hub answers to. `false`: [`Self::check`] has to say.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        plain(text).is_some_and(|host| self.allows(host))
     }
 
     fn allows(&self, host: &str) -> bool {

@@ -142,10 +142,7 @@ fn parse_hash(text: &str) -> Option<Digest> {
 pub(crate) fn presented(parts: &Parts) -> Result<Option<Vec<u8>>, Problem> {
     let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
     if let Some(value) = headers.next() {
-        let (scheme, text) = split_scheme(value.as_bytes());
-        if headers.next().is_some() || !scheme.eq_ignore_ascii_case(b"bearer") {
-            return Err(bad_key());
-        }
+        let text = bearer(value.as_bytes()).filter(|_| headers.next().is_none()).ok_or_else(bad_key)?;
         return Ok(Some(text.to_vec()));
     }
     let mut in_query = pairs(parts.uri.query().unwrap_or(""))
@@ -177,9 +174,10 @@ pub(crate) fn bad_key() -> Problem {
     )
 }
 
-fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
+/// The key in the value of an `Authorization` header; `None`: it is of another kind.
+pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
     let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end);
-    (scheme, rest.trim_ascii())
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(rest.trim_ascii())
 }

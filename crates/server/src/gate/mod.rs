@@ -197,6 +197,18 @@ impl Gate {
         }
     }
 
+    /// What [`Self::admit`] finds for a request that has neither query nor any line for the gate but one `Host` and,
+    /// if there is one, `Authorization`. `None`: the request has to be looked at by it, and may be refused there.
+    pub(crate) fn admit_plain(&self, host: &[u8], authorization: Option<&[u8]>) -> Option<Arc<Access>> {
+        if !self.hosts.knows(std::str::from_utf8(host).ok()?) {
+            return None;
+        }
+        match authorization {
+            None => Some(Arc::clone(&self.anonymous)),
+            Some(value) => self.keys.find(keys::bearer(value)?).cloned(),
+        }
+    }
+
     /// Looks only at host and origin: for the admin listener, which has no keys.
     ///
     /// # Errors

@@ -160,6 +160,11 @@ pub struct Cors {
 }
 
 impl Cors {
+    /// For a request that names no origin.
+    pub(crate) const fn unsaid() -> Self {
+        Self { standing: Standing::Unsaid, origin: None }
+    }
+
     /// The answer to a preflight; `None` if this is none.
     pub(crate) fn preflight(&self, parts: &Parts) -> Option<Result<Response<axum::body::Body>, Problem>> {
         let is_preflight = parts.method == Method::OPTIONS

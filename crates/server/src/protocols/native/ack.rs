@@ -6,7 +6,7 @@ use serde::Serialize;
 use tidings_hub::ports::{Outcome, Publish};
 use tidings_hub::{EventId, Position, WireId};
 
-use super::json;
+use super::{JSON_BYTES, json};
 use crate::app::App;
 use crate::problem::{self, Problem};
 
@@ -150,6 +150,50 @@ impl Tally {
             response.headers_mut().insert(TIDINGS_ID, value);
         }
         response
+    }
+}
+
+/// What [`Tally::answer_one`] answers about an event that was accepted now, under no key and with no id of its own, as
+/// it is written.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// The value of [`TIDINGS_ID`].
+    pub(crate) id: String,
+    pub(crate) body: String,
+}
+
+impl Receipt {
+    /// # Errors
+    /// The event's refusal.
+    pub(super) fn of(app: &App, outcomes: Vec<Outcome>) -> Result<Self, Problem> {
+        match *outcomes {
+            [Outcome::Committed { position, stored, .. }] => {
+                let durability = if stored { app.hub.bounds().durability.as_str() } else { "none" };
+                Ok(Self::new(position, durability))
+            }
+            _ => {
+                Tally::default().take_alone(None, outcomes)?;
+                Err(internal("the log answered for an event as for one that it had before"))
+            }
+        }
+    }
+
+    fn new(position: Position, durability: &str) -> Self {
+        let id = WireId { position, publisher: None }.to_text();
+        let mut body = String::with_capacity(JSON_BYTES);
+        // Neither a position nor a durability has a character that JSON escapes.
+        for part in [
+            "{\"first_id\":\"",
+            &id,
+            "\",\"last_id\":\"",
+            &id,
+            "\",\"count\":1,\"held\":0,\"durability\":\"",
+            durability,
+            "\"}\n",
+        ] {
+            body.push_str(part);
+        }
+        Self { id, body }
     }
 }
 

@@ -59,15 +59,27 @@ pub(super) async fn whole(
     too_large: impl Fn(usize) -> Problem,
 ) -> Result<Bytes, Problem> {
     match payload {
-        Payload::Whole(bytes) if bytes.len() > limit_bytes => Err(too_large(limit_bytes)),
-        // A copy: it is a part of something larger, and an event may live long in memory.
-        Payload::Whole(bytes) => {
-            let _room = room(app, bytes.len())?;
-            Ok(Bytes::copy_from_slice(&bytes))
-        }
+        Payload::Whole(bytes) => copy(app, &bytes, limit_bytes, too_large),
         // On its own, so that who has all of it keeps no room for the wait.
         Payload::Flow(body) => Box::pin(collect(app, body, limit_bytes, too_large)).await,
     }
+}
+
+/// A body that is there already. A copy: it is a part of something larger, and an event may live long in memory.
+///
+/// # Errors
+/// As [`whole`].
+pub(super) fn copy(
+    app: &App,
+    bytes: &[u8],
+    limit_bytes: usize,
+    too_large: impl Fn(usize) -> Problem,
+) -> Result<Bytes, Problem> {
+    if bytes.len() > limit_bytes {
+        return Err(too_large(limit_bytes));
+    }
+    let _room = room(app, bytes.len())?;
+    Ok(Bytes::copy_from_slice(bytes))
 }
 
 async fn collect(

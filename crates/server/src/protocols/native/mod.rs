@@ -32,6 +32,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use serde::Serialize;
 
+pub(crate) use self::ack::Receipt;
+pub(crate) use self::publish::Plain;
 pub(crate) use self::subscribe::selected;
 
 use self::ack::internal;

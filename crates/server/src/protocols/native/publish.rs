@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, request::Parts};
-use tidings_hub::ports::{Op, Submission};
+use tidings_hub::ports::{Op, Publish, Submission};
+use tidings_hub::{TopicName, Topics};
 
-use super::ack::Tally;
+use super::ack::{Receipt, Tally};
 use super::ingest::ingest;
 use super::items::{self, Common, Items, JsonLines, SseBlocks};
 use super::params::{self, Query};
@@ -77,6 +79,39 @@ pub(super) async fn publish(
     let submission = Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
     tally.take_alone(id, app.hub.submit(submission).await)?;
     Ok(tally.answer_one(app, series.is_some()))
+}
+
+/// A publish of which only topic and data matter.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    topic: TopicName,
+    data: Bytes,
+}
+
+impl Plain {
+    /// `None`: [`publish`] has to look at it, and may refuse it.
+    pub(crate) fn new(app: &App, access: &Access, target: &str, body: &[u8]) -> Option<Self> {
+        let topic = path::plain(target)?;
+        access.may_publish(&topic).ok()?;
+        let data = body::copy(app, body, app.hub.limits().event_bytes_max, items::too_large).ok()?;
+        Some(Self { topic, data })
+    }
+
+    /// Where it goes to.
+    pub(crate) fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// Publishes it.
+    ///
+    /// # Errors
+    /// Why the hub refused it.
+    pub(crate) async fn publish(self, app: &App) -> Result<Receipt, Problem> {
+        let event = Publish::bytes(Topics::from_iter([self.topic]), self.data);
+        let submission =
+            Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
+        Receipt::of(app, app.hub.submit(submission).await)
+    }
 }
 
 fn kind(headers: &HeaderMap) -> Kind {
