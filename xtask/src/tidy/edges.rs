@@ -56,7 +56,7 @@ const HOUSE: &[Room] = &[
     // It goes the hot paths from outside, each room's own.
     Room {
         name: "tidings-counts",
-        below: &["tidings-reactor", "tidings-log", "tidings-hub", "tidings-codec"],
+        below: &["tidings-server", "tidings-reactor", "tidings-log", "tidings-hub", "tidings-codec"],
         dev: &[],
     },
     // A judge shares no code with what it judges.
