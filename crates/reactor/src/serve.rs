@@ -132,7 +132,12 @@ impl<D: Door> Reactor<D> {
                 }
                 return;
             }
-            match self.door.look(bytes) {
+            // A defect in what looks at one request costs its own connection, and not all streams.
+            let Ok(found) = catch_unwind(AssertUnwindSafe(|| self.door.look(bytes))) else {
+                tracing::error!("a look at a request ended in a panic; report it");
+                return self.close(key);
+            };
+            match found {
                 Look::More if bytes.len() <= self.config.partial_bytes_max => {
                     let is_over = conn.eof && !conn.readable;
                     let more = conn.readable;

@@ -81,6 +81,7 @@ pub struct Counters {
     overloaded: AtomicU64,
     reactors_failed: AtomicU64,
     publishes: Histogram,
+    plain_publishes: AtomicU64,
 }
 
 impl Default for Counters {
@@ -95,6 +96,7 @@ impl Default for Counters {
             overloaded: AtomicU64::new(0),
             reactors_failed: AtomicU64::new(0),
             publishes: Histogram::default(),
+            plain_publishes: AtomicU64::new(0),
         }
     }
 }
@@ -166,6 +168,15 @@ impl Counters {
     #[cfg(target_os = "linux")]
     pub(crate) fn reactor_failed(&self) {
         self.reactors_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Publishes that took the short way: one event, in a request that asks for nothing else.
+    pub fn plain_publishes(&self) -> u64 {
+        self.plain_publishes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn plain_publish(&self) {
+        self.plain_publishes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn published(&self, took: Duration) {

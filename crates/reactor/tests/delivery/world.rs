@@ -97,6 +97,7 @@ impl Door for LineDoor {
                 let defect = async { panic!("a defect in an answer") };
                 return Look::Request { bytes: end + 1, answer: Box::pin(defect) };
             }
+            ["X?"] => panic!("a defect in a look"),
             ["C"] => Answer { bytes: b"bye\n".to_vec(), then: Then::Close },
             ["W"] => {
                 let answer = async {

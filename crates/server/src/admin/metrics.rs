@@ -43,6 +43,8 @@ pub struct Facts {
     pub connections_max: u64,
     /// Connections accepted since the start.
     pub connections_accepted: u64,
+    /// Publishes that took the short way.
+    pub plain_publishes: u64,
     /// How often accepting waited for room.
     pub connections_waited: u64,
     /// How often the system refused a connection.
@@ -65,6 +67,7 @@ impl Facts {
             connections: counters.connections(),
             connections_max: wide(app.connections_max),
             connections_accepted: counters.connections_accepted(),
+            plain_publishes: counters.plain_publishes(),
             connections_waited: counters.connections_waited(),
             accept_errors: counters.accept_errors(),
             tls_failures: counters.tls_failures(),
@@ -114,6 +117,9 @@ pub static METRICS: &[Metric] = &[
         help: "Answered requests by class and status; a stream counts when it begins.",
         value: Value::Requests,
     },
+    counter("tidings_plain_publishes_total", "Publishes of one event that took the short way.", |f| {
+        f.plain_publishes
+    }),
     gauge("tidings_connections", "Open connections.", |f| f.connections),
     gauge("tidings_connections_limit", "How many connections there may be.", |f| f.connections_max),
     counter("tidings_connections_accepted_total", "Connections accepted.", |f| f.connections_accepted),

@@ -3,7 +3,7 @@
 //!
 //! **Invariant:** its answers are, but for `Date`, those of the long way ([`super::service`]). Whatever might matter and
 //! is not looked at here makes a request take the long way, and so does a refusal before the hub is asked
-//! (`tests/edge/plain.rs` sends each request both ways).
+//! (`tests/plain` sends each request both ways).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,11 +15,10 @@ use http::header::{
 };
 use http::{HeaderName, Method, StatusCode};
 use tidings_reactor::{Answer, Then};
-use tracing::{Level, enabled};
 
 use super::door::{ANSWER_BYTES, answer, is_stopping, write_end};
 use super::request::Head;
-use super::service::Asked;
+use super::service::{Asked, logs_all};
 use crate::app::App;
 use crate::counters::RouteClass;
 use crate::gate::{Access, Cors};
@@ -31,6 +30,7 @@ const READ: [HeaderName; 7] =
 
 /// A publish that takes the short way, let in.
 pub(super) struct Short {
+    started: Instant,
     access: Arc<Access>,
     publish: Plain,
     closes: bool,
@@ -45,20 +45,21 @@ impl Short {
         bytes: &[u8],
     ) -> Option<Self> {
         // Where each request is logged, it is logged in one place.
-        if head.method != Method::POST || head.flows || enabled!(Level::DEBUG) {
+        if head.method != Method::POST || head.flows || logs_all() {
             return None;
         }
+        let started = Instant::now();
         let (host, authorization) = for_the_gate(lines)?;
         let access = app.gate.admit_plain(host, authorization)?;
         let body = bytes.get(head.head_bytes..head.bytes())?;
         let publish = Plain::new(app, &access, head.target, body)?;
-        Some(Self { access, publish, closes: head.closes })
+        app.counters.plain_publish();
+        Some(Self { started, access, publish, closes: head.closes })
     }
 
     /// Publishes, and answers.
     pub(super) async fn answer(self, app: Arc<App>) -> Answer {
-        let started = Instant::now();
-        let Self { access, publish, closes } = self;
+        let Self { started, access, publish, closes } = self;
         let topic = publish.topic().clone();
         match publish.publish(&app).await {
             Ok(receipt) => {

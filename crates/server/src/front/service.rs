@@ -119,6 +119,11 @@ impl Asked {
     }
 }
 
+/// Whether each request is logged, not only what went wrong.
+pub(super) fn logs_all() -> bool {
+    enabled!(Level::DEBUG)
+}
+
 /// A coding that nobody undoes would be taken for data, or for lines that mean nothing.
 fn check_codings(parts: &Parts) -> Result<(), Problem> {
     for (name, plain) in [(CONTENT_ENCODING, "identity"), (TRANSFER_ENCODING, "chunked")] {
@@ -149,7 +154,7 @@ fn log(
 ) {
     // A full or stopping hub answers 503 in masses, on purpose: metrics count them.
     let is_fault = status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
-    if !is_fault && !enabled!(Level::DEBUG) {
+    if !is_fault && !logs_all() {
         return;
     }
     let who = match who {

@@ -6,7 +6,6 @@ mod end;
 mod hostile;
 mod limits;
 mod overload;
-mod plain;
 mod secrets;
 mod store;
 mod support;
