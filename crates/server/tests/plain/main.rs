@@ -29,7 +29,6 @@ fn server() -> Running {
             publish: vec!["news/*".into()],
             subscribe: vec!["news/*".into()],
             manage: vec!["**".into()],
-            ..KeyConfig::default()
         }],
         anonymous: Some(AnonymousConfig { publish: vec!["open/**".into()], ..AnonymousConfig::default() }),
         hosts: vec!["hub.example.com".into()],
