@@ -80,8 +80,9 @@ pub(crate) struct Model {
     excused: HashMap<&'static str, Seq>,
     /// Topics of which the newest event may have been let go just before a loss of power: nobody can tell.
     loose: HashSet<&'static str>,
-    /// So many events may have been stored and deleted before anybody looked: limits count them.
-    unseen: usize,
+    /// The data of events that may have been stored and deleted before anybody looked: limits count them, and where the
+    /// deletion itself is lost to damage they are back.
+    unseen: HashSet<String>,
     /// Where topics were closed. One that has no history left may be forgotten.
     pub(crate) closed: HashMap<&'static str, Seq>,
     /// The highest head so far.
@@ -302,7 +303,7 @@ impl Model {
         let is_old = |age_ms: Option<u64>| age_ms.is_some_and(|age_ms| event.time_ms + age_ms < self.now_ms);
         let newer = || self.events.range(seq.next()..);
         let is_many = |count: Option<u64>, newer: usize| {
-            count.is_some_and(|count| (newer + self.unseen) as u64 >= count)
+            count.is_some_and(|count| (newer + self.unseen.len()) as u64 >= count)
         };
         self.rules.has_bytes
             || is_old(self.rules.age_ms)
@@ -368,10 +369,7 @@ impl Model {
         if is_clean {
             return self.check(found, bounds, fold);
         }
-        let odd = found
-            .iter()
-            .find(|record| self.events.get(&record.seq).is_none_or(|event| event.data != text(record)));
-        ensure(odd.is_none(), || format!("nobody published {odd:?}"))
+        self.check_published(found)
     }
 
     /// Up to here a topic's events are gone, as the fold tells that goes with what is served.
@@ -448,9 +446,16 @@ impl Model {
             let is_fine = there.contains(seq) || !self.is_owed(*seq, event, bounds.oldest) || may_miss(*seq);
             ensure(is_fine, || format!("{} at {seq:?} is lost, and nobody is told", event.data))?;
         }
-        let odd = found
-            .iter()
-            .find(|record| self.events.get(&record.seq).is_none_or(|event| event.data != text(record)));
+        self.check_published(found)
+    }
+
+    /// Where something may be missing, a deletion may: what is there was published, and no more is known of it.
+    fn check_published(&self, found: &[Record]) -> Checked {
+        let is_odd = |record: &&Record| match self.events.get(&record.seq) {
+            Some(event) => event.data != text(record),
+            None => !self.unseen.contains(&text(record)),
+        };
+        let odd = found.iter().find(is_odd);
         ensure(odd.is_none(), || format!("nobody published {odd:?}"))
     }
 
@@ -521,8 +526,10 @@ impl Model {
         let place: HashMap<String, Seq> = found.iter().map(|record| (text(record), record.seq)).collect();
         let times: HashMap<Seq, u64> = found.iter().map(|record| (record.seq, record.time_ms)).collect();
         for wish in std::mem::take(&mut self.open) {
-            let is_unseen = |deed: &&Deed| matches!(deed, Deed::Event { data, ephemeral: false, .. } if !place.contains_key(data));
-            self.unseen += wish.deeds.iter().filter(is_unseen).count();
+            self.unseen.extend(wish.deeds.iter().filter_map(|deed| match deed {
+                Deed::Event { data, ephemeral: false, .. } if !place.contains_key(data) => Some(data.clone()),
+                _ => None,
+            }));
             let mark = wish.deeds.iter().find_map(|deed| match deed {
                 Deed::Event { data, .. } => place.get(data).copied(),
                 _ => None,
