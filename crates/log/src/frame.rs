@@ -4,7 +4,7 @@
 //! (up to the strength of CRC-32C) and never a panic. **Invariant:** a record frame's first byte group is below
 //! 2³⁰, a batch header's is above 2³¹, so that a walk over frames needs no other context.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tidings_codec::{EventId, EventName};
 use tidings_hub::{
     Control, EventBody, ItemKey, Once, Producer, Record, Retention, Seq, TopicConfig, TopicName, Topics, What,
@@ -253,15 +253,40 @@ impl RecordHead {
         Some(Self { len: len.to_le_bytes(), crc, payload_bytes })
     }
 
-    /// The record, if `payload` is what was written in a segment of this seed. `known`: a name that it may well
-    /// have, which is shared then; the one it has, after.
-    pub(crate) fn record(&self, seed: Seed, payload: &[u8], known: &mut Option<TopicName>) -> Option<Record> {
+    /// The record, if `payload` is what was written in a segment of this seed.
+    pub(crate) fn record(&self, seed: Seed, payload: &[u8], shared: &mut ToShare) -> Option<Record> {
         let fits = frame_crc(seed, self.len, payload) == self.crc;
-        (fits || is_on(Mutant::SkipRecordCrc)).then(|| decode_payload(payload, known)).flatten()
+        (fits || is_on(Mutant::SkipRecordCrc)).then(|| decode_payload(payload, shared)).flatten()
     }
 }
 
-fn decode_payload(payload: &[u8], known: &mut Option<TopicName>) -> Option<Record> {
+/// What records that are read one after the other share.
+#[derive(Debug, Default)]
+pub(crate) struct ToShare {
+    /// The topic of the last one.
+    topic: Option<TopicName>,
+    /// Room for the data of the next ones.
+    room: BytesMut,
+}
+
+/// Room that is made for the data of several records at once. One of them that lives on holds all of it.
+const ROOM_BYTES: usize = 16 << 10;
+
+impl ToShare {
+    /// A copy of some data.
+    fn data(&mut self, data: &[u8]) -> Bytes {
+        if data.len() > ROOM_BYTES / 4 {
+            return Bytes::copy_from_slice(data);
+        }
+        if data.len() > self.room.capacity() {
+            self.room = BytesMut::with_capacity(ROOM_BYTES);
+        }
+        self.room.extend_from_slice(data);
+        self.room.split().freeze()
+    }
+}
+
+fn decode_payload(payload: &[u8], shared: &mut ToShare) -> Option<Record> {
     let mut input = Input::new(payload);
     let kind = input.u8()?;
     let seq = Seq(input.u64()?);
@@ -269,13 +294,13 @@ fn decode_payload(payload: &[u8], known: &mut Option<TopicName>) -> Option<Recor
     let mut topics = Topics::new();
     for _ in 0..input.u16()? {
         let name = input.text16()?;
-        if known.as_ref().is_none_or(|known| known.as_str() != name) {
-            *known = Some(TopicName::parse(name).ok()?);
+        if shared.topic.as_ref().is_none_or(|topic| topic.as_str() != name) {
+            shared.topic = Some(TopicName::parse(name).ok()?);
         }
-        topics.extend(known.clone());
+        topics.extend(shared.topic.clone());
     }
     let what = match kind {
-        EVENT => What::Event(decode_event(input)?),
+        EVENT => What::Event(decode_event(input, shared)?),
         _ => {
             let control = match kind {
                 CONFIGURE => Control::Configure(decode_config(&mut input)?),
@@ -295,7 +320,7 @@ fn decode_payload(payload: &[u8], known: &mut Option<TopicName>) -> Option<Recor
     Some(Record { seq, time_ms, topics, what })
 }
 
-fn decode_event(mut input: Input<'_>) -> Option<EventBody> {
+fn decode_event(mut input: Input<'_>, shared: &mut ToShare) -> Option<EventBody> {
     let flags = input.u8()?;
     let has = |flag: u8| flags & flag != 0;
     let id = if has(ID) { Some(EventId::parse(input.text32()?).ok()?) } else { None };
@@ -317,7 +342,7 @@ fn decode_event(mut input: Input<'_>) -> Option<EventBody> {
         id,
         event,
         retry_ms,
-        data: Bytes::copy_from_slice(input.rest()),
+        data: shared.data(input.rest()),
         once,
     })
 }

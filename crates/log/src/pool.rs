@@ -2,6 +2,10 @@
 //!
 //! **Invariant:** what waits and what is under way may collect at most the budget together; more is refused at
 //! once with [`LogError::Busy`], so that readers of old history slow each other down and nobody else.
+//!
+//! A thread that has nothing to do reads **ahead**: the pages that somebody will ask for who reads page after page. Each is a
+//! job like the others, whose answer waits. They are those of one reader at a time, two at most; they are looked at
+//! again when they are given away, and forgotten if nobody asks from one tick to the next.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,6 +14,7 @@ use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 use tidings_hub::ports::{BoxFuture, LogError, Page, SeqRange, Want};
+use tidings_hub::{Selectors, Seq};
 use tokio::sync::oneshot;
 
 use crate::config::LogConfig;
@@ -27,6 +32,8 @@ struct Inner {
     wake: Condvar,
     queue_max: usize,
     budget_bytes: usize,
+    /// With one thread, who asks would wait for what nobody asked for.
+    reads_ahead: bool,
 }
 
 #[derive(Default)]
@@ -35,13 +42,112 @@ struct Queue {
     /// What the jobs that wait or run may collect.
     bytes: usize,
     is_closed: bool,
+    ahead: Option<Ahead>,
+    /// Readers that were read ahead for so far.
+    readers: u64,
 }
+
+type Answer = Result<Page, LogError>;
 
 struct Job {
     want: Want,
     range: SeqRange,
     bytes_max: usize,
-    answer: oneshot::Sender<Result<Page, LogError>>,
+    answer: oneshot::Sender<Answer>,
+    /// The reader that it is read ahead for; `None`: somebody has asked for it.
+    ahead_of: Option<u64>,
+}
+
+/// Pages that are read ahead at most.
+const AHEAD_MAX: usize = 2;
+
+/// What is read ahead, for one reader.
+struct Ahead {
+    reader: u64,
+    topics: Arc<Selectors>,
+    last: Seq,
+    bytes_max: usize,
+    /// In order: where each begins, and who will have it.
+    pages: VecDeque<(Seq, oneshot::Receiver<Answer>)>,
+    /// Where the one behind them begins; `None`: that is not known yet.
+    next: Option<Seq>,
+    /// There is none behind them.
+    is_over: bool,
+    /// A tick has come since somebody asked.
+    is_old: bool,
+}
+
+impl Ahead {
+    /// Whether its reader has all that there is for it.
+    fn is_done(&self) -> bool {
+        self.is_over && self.pages.is_empty()
+    }
+}
+
+impl Queue {
+    /// Somebody asks for a page: the one that was read ahead, if it was.
+    fn claim(&mut self, want: &Want, range: SeqRange, bytes_max: usize) -> Option<oneshot::Receiver<Answer>> {
+        let Want::Topics(topics) = want else { return None };
+        let ahead = self.ahead.as_mut()?;
+        if !Arc::ptr_eq(&ahead.topics, topics) {
+            return None;
+        }
+        let fits = ahead.last <= range.last && ahead.bytes_max <= bytes_max;
+        let page = ahead.pages.pop_front().filter(|(first, _)| fits && *first == range.first);
+        ahead.is_old = false;
+        // Or it goes on elsewhere than was thought.
+        if page.is_none() || ahead.is_done() {
+            self.ahead = None;
+        }
+        page.map(|(_, page)| page)
+    }
+
+    /// A job begins, and its page will be full here, if that is known. Whether there is a page to be read ahead now.
+    fn goes_on(&mut self, job: &Job, full_at: Option<Seq>) -> bool {
+        let Want::Topics(topics) = &job.want else { return false };
+        let next = full_at.map(Seq::next).filter(|next| *next <= job.range.last);
+        match (&mut self.ahead, job.ahead_of) {
+            (Some(ahead), Some(reader)) if ahead.reader == reader => {
+                (ahead.next, ahead.is_over) = (next, next.is_none());
+                if ahead.is_done() {
+                    self.ahead = None;
+                }
+            }
+            (_, Some(_)) => return false,
+            // Who goes on reading keeps the place.
+            (Some(ahead), None) if !ahead.is_old => return false,
+            (_, None) if next.is_none() => {}
+            (place, None) => {
+                self.readers += 1;
+                *place = Some(Ahead {
+                    reader: self.readers,
+                    topics: Arc::clone(topics),
+                    last: job.range.last,
+                    bytes_max: job.bytes_max,
+                    pages: VecDeque::new(),
+                    next,
+                    is_over: false,
+                    is_old: false,
+                });
+            }
+        }
+        next.is_some()
+    }
+
+    /// What can be read ahead while nobody waits; most of the budget is for those who ask.
+    fn next_ahead(&mut self, budget_bytes: usize) -> Option<Job> {
+        let ahead = self.ahead.as_mut().filter(|ahead| ahead.pages.len() < AHEAD_MAX)?;
+        let bytes_max = ahead.bytes_max;
+        if self.bytes.saturating_add(bytes_max) > budget_bytes / 2 {
+            return None;
+        }
+        let first = ahead.next.take()?;
+        let (answer, page) = oneshot::channel();
+        ahead.pages.push_back((first, page));
+        self.bytes += bytes_max;
+        let (want, range) = (Want::Topics(Arc::clone(&ahead.topics)), SeqRange { first, last: ahead.last });
+        Some(Job { want, range, bytes_max, answer, ahead_of: Some(ahead.reader) })
+    }
 }
 
 impl Pool {
@@ -52,6 +158,7 @@ impl Pool {
             wake: Condvar::new(),
             queue_max: config.read_queue_max,
             budget_bytes: config.read_budget_bytes,
+            reads_ahead: config.read_threads > 1,
         });
         let mut pool = Self { inner, threads: Vec::new() };
         for number in 0..config.read_threads {
@@ -78,16 +185,35 @@ impl Pool {
         let (answer, page) = oneshot::channel();
         {
             let mut queue = self.inner.queue.lock();
+            if let Some(page) = queue.claim(&want, range, bytes_max) {
+                drop(queue);
+                self.inner.wake.notify_one();
+                let shared = Arc::clone(&self.inner.shared);
+                return Box::pin(async move {
+                    let page = page.await.unwrap_or(Err(LogError::Busy))?;
+                    Ok(reader::as_of_now(&shared, &want, page.records, page.through))
+                });
+            }
             let is_over = queue.bytes.saturating_add(bytes_max) > self.inner.budget_bytes;
             if is_over || queue.jobs.len() >= self.inner.queue_max {
                 return Box::pin(std::future::ready(Err(LogError::Busy)));
             }
             queue.bytes += bytes_max;
-            queue.jobs.push_back(Job { want, range, bytes_max, answer });
+            queue.jobs.push_back(Job { want, range, bytes_max, answer, ahead_of: None });
         }
         self.inner.wake.notify_one();
         // A reader's thread that is gone means that the log is being dropped.
         Box::pin(async { page.await.unwrap_or(Err(LogError::Busy)) })
+    }
+}
+
+impl Pool {
+    /// About once a second: pages ahead that nobody asks for are forgotten.
+    pub(crate) fn tick(&self) {
+        let mut queue = self.inner.queue.lock();
+        let old = queue.ahead.take_if(|ahead| std::mem::replace(&mut ahead.is_old, true));
+        drop(queue);
+        drop(old);
     }
 }
 
@@ -129,7 +255,8 @@ impl Inner {
                     if queue.is_closed {
                         return;
                     }
-                    match queue.jobs.pop_front() {
+                    let job = queue.jobs.pop_front();
+                    match job.or_else(|| queue.next_ahead(self.budget_bytes)) {
                         Some(job) => break job,
                         None => self.wake.wait(&mut queue),
                     }
@@ -137,10 +264,28 @@ impl Inner {
             };
             // Nobody waits any more for a reader that went away.
             if !job.answer.is_closed() {
-                let page = reader::read(&self.shared, &job.want, job.range, job.bytes_max);
+                let range = SeqRange { first: job.range.first, last: self.last_of(&job) };
+                let page = reader::read(&self.shared, &job.want, range, job.bytes_max);
                 drop(job.answer.send(page.map_err(crate::error::Trouble::into_log_error)));
             }
             self.queue.lock().bytes -= job.bytes_max;
         }
     }
+
+    /// Up to where a job reads: to where its page will be full, so that what is behind that can be read meanwhile.
+    fn last_of(&self, job: &Job) -> Seq {
+        let last = job.range.last;
+        if !self.reads_ahead {
+            return last;
+        }
+        let full_at = reader::full_at(&self.shared, &job.want, job.range, job.bytes_max);
+        let goes_on = self.queue.lock().goes_on(job, full_at);
+        if goes_on {
+            self.wake.notify_one();
+        }
+        full_at.unwrap_or(last)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::index::{Entry, Row, Table, within};
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
 use crate::shared::{ActiveSegment, After, SealedSegment, Segment, Shared};
-use crate::wire::len32;
+use crate::wire::{index, len32};
 
 /// What a record costs of a page beside its data, so that a page of empty events ends too.
 const RECORD_COST_BYTES: usize = 64;
@@ -28,6 +28,8 @@ const LOOK_BYTES: usize = 4 << 10;
 const FIELDS_BYTES: u32 = 192;
 /// Records that are no further apart are read together: what lies between costs less than another call.
 const NEAR_BYTES: u32 = 4 << 10;
+/// Segments that are looked at for where a page will be full. Where a topic is rarer, its page is small.
+const FULL_AT_SEGMENTS_MAX: usize = 16;
 /// A walk is taken instead of single looks when at least one of this many events is wanted.
 const SCAN_FROM_SHARE: u64 = 4;
 
@@ -80,11 +82,47 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
         }
         from = segment_last.max(from).next();
     }
-    let mut records = page.records;
+    Ok(as_of_now(shared, want, page.records, through))
+}
+
+/// A page to be given away now: something may have been removed, trimmed or deleted since it was read.
+pub(crate) fn as_of_now(shared: &Shared, want: &Want, mut records: Vec<Record>, through: Seq) -> Page {
     let oldest = shared.bounds.lock().oldest;
-    // Once more: something may have been removed, trimmed or deleted since it was read.
     records.retain(|record| record.seq >= oldest && is_wanted(shared, want, record));
-    Ok(Page { records, through, oldest })
+    Page { records, through, oldest }
+}
+
+/// Where a page of single topics will be full, if a few sealed segments fill it: found in their indexes, without a look at
+/// an event. A guess: what was trimmed or deleted is counted too. `None`: nothing is known.
+pub(crate) fn full_at(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Option<Seq> {
+    let Want::Topics(topics) = want else { return None };
+    let last = range.last.min(shared.bounds.lock().head);
+    let (mut from, mut bytes) = (range.first.max(shared.bounds.lock().oldest), 0);
+    for _ in 0..FULL_AT_SEGMENTS_MAX {
+        if from > last {
+            break;
+        }
+        let Segment::Sealed(segment) = shared.catalog.read().at_or_after(from) else { return None };
+        let table = shared.table(&segment).ok()??;
+        let mut threads = Vec::new();
+        for name in topics.exact()? {
+            if let Some(row) = shared.row(&segment, &table, name.as_str()).ok()?? {
+                threads.push(shared.entries(&segment, &table, &row).ok()??);
+            }
+        }
+        let base = segment.facts.base;
+        let cap = bytes_max / RECORD_COST_BYTES + 1;
+        let Plan { entries, .. } =
+            merge(threads.iter().map(|entries| within(entries, base, from, last)), cap);
+        for entry in entries {
+            bytes += RECORD_COST_BYTES + index(entry.data_bytes.into());
+            if bytes >= bytes_max {
+                return Some(entry.seq(base));
+            }
+        }
+        from = segment.facts.last.max(from).next();
+    }
+    None
 }
 
 fn is_wanted(shared: &Shared, want: &Want, record: &Record) -> bool {
@@ -130,6 +168,19 @@ struct Source<'a> {
 impl Collect<'_> {
     fn sealed(&mut self, segment: &SealedSegment, from: Seq, last: Seq) -> Result<Done, Trouble> {
         let base = segment.facts.base;
+        let table = self.shared.table(segment)?;
+        let named = match self.want {
+            Want::Topics(topics) if !topics.covers(&Selector::everything()) => Some(topics),
+            _ => None,
+        };
+        let rows = match (named, &table) {
+            (Some(topics), Some(table)) => self.rows(segment, table, topics)?,
+            _ => None,
+        };
+        // Most segments have nothing of a topic, and are not opened for that.
+        if rows.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(Done::All);
+        }
         let Some(file) = self.shared.file(segment, LOG)? else {
             // The retention moves the bound before it removes a file: `Page::oldest` will tell.
             if self.shared.bounds.lock().oldest > base {
@@ -140,18 +191,14 @@ impl Collect<'_> {
         };
         let (start, end) = (segment.start, segment.facts.bytes);
         let source = Source { file: &*file, base, salt: segment.salt, start, end };
-        let table = self.shared.table(segment)?;
         let mark = |seq| table.as_ref().and_then(|table| table.mark_before(seq));
-        let topics = match self.want {
-            Want::Exactly(places) => return self.places(&source, places, from, last, mark),
-            Want::Topics(topics) => topics,
-        };
-        let Some(table) = &table else { return self.walk(&source, None, from, last) };
-        if topics.covers(&Selector::everything()) {
-            return self.walk(&source, table.mark_before(from), from, last);
+        if let Want::Exactly(places) = self.want {
+            return self.places(&source, places, from, last, mark);
         }
-        let Some(rows) = self.rows(segment, table, topics)? else {
-            return self.walk(&source, None, from, last);
+        let (Some(table), Some(rows)) = (&table, rows) else {
+            // All of it, or what a damaged sidecar does not say.
+            let start = if named.is_none() { mark(from) } else { None };
+            return self.walk(&source, start, from, last);
         };
         let count = rows.iter().map(|row| u64::from(row.count)).sum();
         if is_dense(count, table.events) {

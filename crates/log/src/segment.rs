@@ -6,11 +6,13 @@
 
 use std::io;
 
-use tidings_hub::{Record, Seq, TopicName};
+use tidings_hub::{Record, Seq};
 
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Trouble;
-use crate::frame::{BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, RECORD_HEADER_BYTES, RecordHead, Seed};
+use crate::frame::{
+    BATCH_HEADER_BYTES, BATCH_MAGIC, BatchHeader, RECORD_HEADER_BYTES, RecordHead, Seed, ToShare,
+};
 use crate::mutants::{Mutant, is_on};
 use crate::wire::{Input, Output, index, len32};
 
@@ -213,14 +215,13 @@ pub(crate) struct Window<'f> {
     step: usize,
     /// A salt, and what the CRC of its records begins with.
     seed: Option<(u64, Seed)>,
-    /// The topic of the last record, which the next one may have too.
-    known: Option<TopicName>,
+    shared: ToShare,
 }
 
 impl<'f> Window<'f> {
     /// A window up to `end` that reads about `step` bytes at a time.
     pub(crate) fn new(file: &'f dyn DiskFile, end: u64, step: usize) -> Self {
-        Self { file, end, bytes: Vec::new(), at: 0, step, seed: None, known: None }
+        Self { file, end, bytes: Vec::new(), at: 0, step, seed: None, shared: ToShare::default() }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -283,10 +284,10 @@ impl<'f> Window<'f> {
             Some((known, seed)) if known == salt => seed,
             _ => self.seed.insert((salt, Seed::of(salt))).1,
         };
-        let mut known = self.known.take();
+        let mut shared = std::mem::take(&mut self.shared);
         let Some(payload) = self.fetch(behind, head.payload_bytes)? else { return Ok(None) };
-        let record = head.record(seed, payload, &mut known);
-        self.known = known;
+        let record = head.record(seed, payload, &mut shared);
+        self.shared = shared;
         Ok(record.map(|record| (record, behind + head.payload_bytes as u64)))
     }
 }

@@ -138,8 +138,14 @@ impl EmbeddedLog {
     /// A round of upkeep: retention, room on the disk again, segments that are old. Call it about once a second;
     /// the hub does. (While events come in, the writer does it by itself.) Never blocks.
     pub fn tick(&self) {
+        self.pool.tick();
         // A full queue means that the writer is at work, and looks after this in passing.
         drop(self.sender.try_send(Msg::Tick));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     fn refusal(&self) -> Refusal {

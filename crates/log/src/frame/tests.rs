@@ -45,7 +45,9 @@ fn records() -> Vec<Record> {
 fn decode(salt: u64, frame: &[u8]) -> Option<Record> {
     let head = RecordHead::decode(frame)?;
     let payload = frame.get(RECORD_HEADER_BYTES..)?;
-    (payload.len() == head.payload_bytes).then(|| head.record(Seed::of(salt), payload, &mut None)).flatten()
+    (payload.len() == head.payload_bytes)
+        .then(|| head.record(Seed::of(salt), payload, &mut ToShare::default()))
+        .flatten()
 }
 
 #[test]
