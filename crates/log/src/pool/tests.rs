@@ -1,3 +1,5 @@
+//! What is read ahead, over real files and with real threads.
+
 use std::time::Duration;
 
 use tidings_hub::ports::{Durability, Log, Op, Outcome, Publish, Sink, Submission};
