@@ -27,7 +27,7 @@ pub enum Dialect {
 pub fn encode(dialect: Dialect, position: Position, topics: &Topics, event: &EventBody, out: &mut Vec<u8>) {
     // As `BlockWriter::id_display` would, which looks through each part for line ends: these have none.
     out.extend_from_slice(b"id: ");
-    WireId { position, publisher: event.id.as_ref() }.parts(|part| out.extend_from_slice(part.as_bytes()));
+    WireId { position, publisher: event.id.as_ref() }.write(out);
     out.push(b'\n');
     let mut block = BlockWriter::new(out);
     if let Some(name) = &event.event {

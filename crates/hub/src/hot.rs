@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use crate::chunk;
 use crate::frame::{self, Dialect};
 use crate::position::{Epochs, Seq};
-use crate::record::{Record, Topics};
+use crate::record::{Record, Topics, gather};
 use crate::topic::TopicName;
 
 /// Frames of one block; a new one is begun beyond it.
@@ -148,7 +148,10 @@ impl HotLog {
         if self.blocks.back().is_none_or(|block| block.frames.len() >= BLOCK_BYTES) {
             // All at once: room that grows by doubling is copied, and what is not written to is no memory yet.
             let frames = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 16);
-            self.blocks.push_back(Block { start: self.written, frames, ..Block::default() });
+            // About as many as before.
+            let entries =
+                Vec::with_capacity(self.blocks.back().map_or(0, |block| block.entries.len() * 9 / 8));
+            self.blocks.push_back(Block { start: self.written, frames, entries, extra_bytes: 0 });
             self.bytes += size_of::<Block>();
         }
         let Some(block) = self.blocks.back_mut() else { return };
@@ -168,11 +171,11 @@ impl HotLog {
             newest.insert(topic.clone(), record.seq);
             Seq::ZERO
         };
-        let previous = record.topics.iter().map(&mut replace).collect();
+        let previous = gather(record.topics.iter().map(&mut replace));
         let entry = Entry {
             seq: record.seq,
             time_ms: record.time_ms,
-            topics: record.topics.clone(),
+            topics: gather(record.topics.iter().cloned()),
             previous,
             private: event.private,
             binary: event.binary,

@@ -16,28 +16,27 @@ pub struct WireId<'a> {
 }
 
 impl WireId<'_> {
-    /// The parts of its text, in order. None has a line end.
-    pub(crate) fn parts(&self, mut put: impl FnMut(&str)) {
-        self.position.parts(&mut put);
+    /// Appends its text, which has no line end.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.position.write(out);
         if let Some(id) = self.publisher {
-            put("~");
-            put(id.as_str());
+            out.push(b'~');
+            out.extend_from_slice(id.as_str().as_bytes());
         }
     }
 
     /// Its text.
     pub fn to_text(&self) -> String {
-        let mut text = String::with_capacity(Position::TEXT_BYTES_MAX);
-        self.parts(|part| text.push_str(part));
-        text
+        let mut text = Vec::with_capacity(Position::TEXT_BYTES_MAX);
+        self.write(&mut text);
+        // Digits, and an id that is text.
+        String::from_utf8(text).unwrap_or_default()
     }
 }
 
 impl fmt::Display for WireId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut done = Ok(());
-        self.parts(|part| done = done.and_then(|()| f.write_str(part)));
-        done
+        f.write_str(&self.to_text())
     }
 }
 

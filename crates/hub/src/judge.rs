@@ -16,7 +16,7 @@ use crate::fold::{Fold, Look, Noted, Place, TopicState};
 use crate::keys::{Before, Entry, KeyState, KeyWindow, Keys, ProducerState};
 use crate::ports::{HeldKey, HeldProducer, Op, Outcome, Publish, Refusal, Submission, Trimmed};
 use crate::position::{Epochs, Position, Seq};
-use crate::record::{Control, EventBody, ItemKey, Once, Producer, Record, Topics, What};
+use crate::record::{Control, EventBody, ItemKey, Once, Producer, Record, Topics, What, gather};
 use crate::topic::{TopicConfig, TopicName};
 
 /// The state that operations are judged against: the fold and the keys, ahead of what is durable.
@@ -208,7 +208,7 @@ impl Judge {
             return verdict;
         }
         // Looked up once: this is what judging an event costs.
-        let places: Places = publish.topics.iter().map(|topic| self.fold.place(topic.as_str())).collect();
+        let places: Places = gather(publish.topics.iter().map(|topic| self.fold.place(topic.as_str())));
         let config = |place: &Option<Place>| self.fold.at(*place).and_then(|look| look.config());
         let is_binary = |place: &Option<Place>| config(place).is_some_and(|config| config.is_binary());
         for (topic, place) in publish.topics.iter().zip(&places) {

@@ -69,20 +69,20 @@ impl Position {
 }
 
 impl Position {
-    /// The parts of its text, in order: what a formatter does to them costs more than they do.
-    pub(crate) fn parts(self, mut put: impl FnMut(&str)) {
-        let mut digits = [0; 13];
-        put(to_base36(self.epoch.0.into(), &mut digits));
-        put(".");
-        put(to_base36(self.seq.0, &mut digits));
+    /// Appends its text: what a formatter does to it costs more than it does.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        let mut text = [b'.'; Self::TEXT_BYTES_MAX];
+        let dot = to_base36(self.seq.0, &mut text) - 1;
+        let from = text.get_mut(..dot).map_or(0, |front| to_base36(self.epoch.0.into(), front));
+        out.extend_from_slice(text.get(from..).unwrap_or_default());
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut done = Ok(());
-        self.parts(|part| done = done.and_then(|()| f.write_str(part)));
-        done
+        let mut text = Vec::with_capacity(Self::TEXT_BYTES_MAX);
+        self.write(&mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -100,18 +100,19 @@ fn base36(text: &str) -> Result<u64, InvalidPosition> {
     })
 }
 
-fn to_base36(mut value: u64, digits: &mut [u8; 13]) -> &str {
+/// Writes a number at the end of some room, and tells where it begins.
+fn to_base36(mut value: u64, room: &mut [u8]) -> usize {
     const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = ALPHABET[usize::try_from(value % 36).unwrap_or(0)];
+    let mut from = room.len();
+    for place in room.iter_mut().rev() {
+        *place = ALPHABET.get(usize::try_from(value % 36).unwrap_or(0)).copied().unwrap_or(b'0');
+        from -= 1;
         value /= 36;
         if value == 0 {
             break;
         }
     }
-    std::str::from_utf8(&digits[at..]).unwrap_or("0")
+    from
 }
 
 /// The lives of a log, oldest first, each with the first place that belongs to it.

@@ -15,6 +15,16 @@ use crate::topic::{TopicConfig, TopicName};
 /// A record's topics: one or more, the first is the canonical one. No name occurs twice.
 pub type Topics = SmallVec<[TopicName; 1]>;
 
+/// One of each, most often of one: without what collecting does for more.
+pub(crate) fn gather<T>(mut items: impl ExactSizeIterator<Item = T>) -> SmallVec<[T; 1]> {
+    if items.len() == 1
+        && let Some(one) = items.next()
+    {
+        return SmallVec::from_buf([one]);
+    }
+    items.collect()
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {

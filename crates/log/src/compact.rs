@@ -227,7 +227,7 @@ impl Out {
         if self.buffer.is_empty() {
             self.buffer.resize(BATCH_HEADER_BYTES, 0);
         }
-        encode_record(Seed::of(self.salt), record, &mut self.buffer);
+        encode_record(&mut Seed::of(self.salt), record, &mut self.buffer);
         let (first, _) = self.places.unwrap_or((record.seq, record.seq));
         self.places = Some((first, record.seq));
         self.count += 1;

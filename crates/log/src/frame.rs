@@ -109,7 +109,7 @@ const COUNT: u8 = 8;
 const KEEP_LAST: u8 = 16;
 
 /// Appends a record's frame.
-pub(crate) fn encode_record(seed: Seed, record: &Record, out: &mut Vec<u8>) {
+pub(crate) fn encode_record(seed: &mut Seed, record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     out.u64(0); // length and CRC, below
     out.u8(match &record.what {
@@ -134,7 +134,7 @@ pub(crate) fn encode_record(seed: Seed, record: &Record, out: &mut Vec<u8>) {
     }
     let payload = start + RECORD_HEADER_BYTES;
     let len = len32(out.len() - payload).to_le_bytes();
-    let crc = frame_crc(seed, len, out.get(payload..).unwrap_or_default()).to_le_bytes();
+    let crc = seed.crc(len, out.get(payload..).unwrap_or_default()).to_le_bytes();
     if let Some(head) = out.get_mut(start..payload) {
         head.copy_from_slice(&[len[0], len[1], len[2], len[3], crc[0], crc[1], crc[2], crc[3]]);
     }
@@ -215,23 +215,31 @@ pub(crate) fn encode_lost(salt: u64, seq: Seq, bytes: usize, out: &mut Vec<u8>) 
 pub(crate) fn encode_payload(salt: u64, payload: &[u8], out: &mut Vec<u8>) {
     let len = len32(payload.len());
     out.u32(len);
-    out.u32(frame_crc(Seed::of(salt), len.to_le_bytes(), payload));
+    out.u32(Seed::of(salt).crc(len.to_le_bytes(), payload));
     out.extend_from_slice(payload);
 }
 
 /// What the CRC of a segment's records begins with, so that those of another file do not pass.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seed(u32);
+pub(crate) struct Seed {
+    start: u32,
+    /// The last length, and what it made of the start: the next one is often the same.
+    last: ([u8; 4], u32),
+}
 
 impl Seed {
     pub(crate) fn of(salt: u64) -> Self {
-        Self(crc32c::crc32c(&salt.to_le_bytes()))
+        let start = crc32c::crc32c(&salt.to_le_bytes());
+        Self { start, last: ([0; 4], crc32c::crc32c_append(start, &[0; 4])) }
     }
-}
 
-/// The CRC covers the length too.
-fn frame_crc(Seed(seed): Seed, len: [u8; 4], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c_append(seed, &len), payload)
+    /// A record's CRC, which covers the length too.
+    fn crc(&mut self, len: [u8; 4], payload: &[u8]) -> u32 {
+        if self.last.0 != len {
+            self.last = (len, crc32c::crc32c_append(self.start, &len));
+        }
+        crc32c::crc32c_append(self.last.1, payload)
+    }
 }
 
 /// What the first eight bytes of a record's frame say.
@@ -254,8 +262,8 @@ impl RecordHead {
     }
 
     /// The record, if `payload` is what was written in a segment of this seed.
-    pub(crate) fn record(&self, seed: Seed, payload: &[u8], shared: &mut ToShare) -> Option<Record> {
-        let fits = frame_crc(seed, self.len, payload) == self.crc;
+    pub(crate) fn record(&self, seed: &mut Seed, payload: &[u8], shared: &mut ToShare) -> Option<Record> {
+        let fits = seed.crc(self.len, payload) == self.crc;
         (fits || is_on(Mutant::SkipRecordCrc)).then(|| decode_payload(payload, shared)).flatten()
     }
 }

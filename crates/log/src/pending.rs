@@ -169,7 +169,7 @@ mod tests {
             drop(judge.judge(Submission { ops: vec![op], atomic: true, time_ms: 1 }, &mut records));
             assert_eq!(records.len(), 1, "{said}");
             let mut frame = Vec::new();
-            encode_record(crate::frame::Seed::of(1), &records[0], &mut frame);
+            encode_record(&mut crate::frame::Seed::of(1), &records[0], &mut frame);
             assert!(frame.len() <= bytes, "{} > {bytes}: {said}", frame.len());
         }
     }

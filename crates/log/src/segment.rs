@@ -280,14 +280,14 @@ impl<'f> Window<'f> {
         let head = self.fetch(offset, RECORD_HEADER_BYTES)?.and_then(RecordHead::decode);
         let Some(head) = head else { return Ok(None) };
         let behind = offset + RECORD_HEADER_BYTES as u64;
-        let seed = match self.seed {
+        let mut seed = match self.seed {
             Some((known, seed)) if known == salt => seed,
-            _ => self.seed.insert((salt, Seed::of(salt))).1,
+            _ => Seed::of(salt),
         };
         let mut shared = std::mem::take(&mut self.shared);
         let Some(payload) = self.fetch(behind, head.payload_bytes)? else { return Ok(None) };
-        let record = head.record(seed, payload, &mut shared);
-        self.shared = shared;
+        let record = head.record(&mut seed, payload, &mut shared);
+        (self.seed, self.shared) = (Some((salt, seed)), shared);
         Ok(record.map(|record| (record, behind + head.payload_bytes as u64)))
     }
 }

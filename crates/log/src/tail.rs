@@ -156,10 +156,10 @@ impl Tail {
         self.offsets.clear();
         self.buffer.resize(BATCH_HEADER_BYTES, 0);
         let (mut first, mut last) = (None, self.last);
-        let seed = Seed::of(self.segment.salt);
+        let mut seed = Seed::of(self.segment.salt);
         for record in records.iter().filter(|record| is_stored(record)) {
             self.offsets.push(self.end + self.buffer.len() as u64);
-            encode_record(seed, record, &mut self.buffer);
+            encode_record(&mut seed, record, &mut self.buffer);
             first.get_or_insert(record.seq);
             last = record.seq;
         }

@@ -46,7 +46,7 @@ fn decode(salt: u64, frame: &[u8]) -> Option<Record> {
     let head = RecordHead::decode(frame)?;
     let payload = frame.get(RECORD_HEADER_BYTES..)?;
     (payload.len() == head.payload_bytes)
-        .then(|| head.record(Seed::of(salt), payload, &mut ToShare::default()))
+        .then(|| head.record(&mut Seed::of(salt), payload, &mut ToShare::default()))
         .flatten()
 }
 
@@ -54,7 +54,7 @@ fn decode(salt: u64, frame: &[u8]) -> Option<Record> {
 fn a_record_comes_back_as_it_was_and_only_under_its_salt() {
     for record in records() {
         let mut frame = Vec::new();
-        encode_record(Seed::of(5), &record, &mut frame);
+        encode_record(&mut Seed::of(5), &record, &mut frame);
         assert_eq!(decode(5, &frame).as_ref(), Some(&record));
         assert_eq!(decode(6, &frame), None, "the salt of another file");
     }
@@ -64,7 +64,7 @@ fn a_record_comes_back_as_it_was_and_only_under_its_salt() {
 fn no_flipped_bit_and_no_cut_passes() {
     for record in records() {
         let mut frame = Vec::new();
-        encode_record(Seed::of(5), &record, &mut frame);
+        encode_record(&mut Seed::of(5), &record, &mut frame);
         for at in 0..frame.len() {
             assert_eq!(decode(5, &frame[..at]), None, "cut at {at}");
             for bit in 0..8 {

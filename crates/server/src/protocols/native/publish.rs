@@ -107,7 +107,7 @@ impl Plain {
     /// # Errors
     /// Why the hub refused it.
     pub(crate) async fn publish(self, app: &App) -> Result<Receipt, Problem> {
-        let event = Publish::bytes(Topics::from_iter([self.topic]), self.data);
+        let event = Publish::bytes(Topics::from_buf([self.topic]), self.data);
         let submission =
             Submission { ops: vec![Op::Publish(event)], atomic: false, time_ms: app.hub.now_ms() };
         Receipt::of(app, app.hub.submit(submission).await)

@@ -99,7 +99,7 @@ impl Common {
     /// An event of `data` alone.
     pub(super) fn publish(&self, data: bytes::Bytes, utf8: bool) -> Publish {
         Publish {
-            topics: Topics::from_iter([self.topic.clone()]),
+            topics: Topics::from_buf([self.topic.clone()]),
             private: self.private,
             id: None,
             event: self.event.clone(),
