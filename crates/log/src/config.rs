@@ -79,7 +79,7 @@ impl Default for LogConfig {
             key_window: KeyWindow::default(),
             submit_queue_max: 4_096,
             submit_queue_bytes: 64 << 20,
-            read_threads: 2,
+            read_threads: 3,
             read_queue_max: 1_024,
             read_budget_bytes: 64 << 20,
             index_cache_bytes: 32 << 20,

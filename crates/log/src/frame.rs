@@ -273,17 +273,18 @@ impl RecordHead {
 pub(crate) struct ToShare {
     /// The topic of the last one.
     topic: Option<TopicName>,
-    /// Room for the data of the next ones.
+    /// Data is put into `room`: one of those that share it holds all of it.
+    pub(crate) shares_data: bool,
     room: BytesMut,
 }
 
-/// Room that is made for the data of several records at once. One of them that lives on holds all of it.
+/// Room that is made for the data of several records at once.
 const ROOM_BYTES: usize = 16 << 10;
 
 impl ToShare {
     /// A copy of some data.
     fn data(&mut self, data: &[u8]) -> Bytes {
-        if data.len() > ROOM_BYTES / 4 {
+        if !self.shares_data || data.len() > ROOM_BYTES / 4 {
             return Bytes::copy_from_slice(data);
         }
         if data.len() > self.room.capacity() {

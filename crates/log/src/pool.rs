@@ -3,23 +3,27 @@
 //! **Invariant:** what waits and what is under way may collect at most the budget together; more is refused at
 //! once with [`LogError::Busy`], so that readers of old history slow each other down and nobody else.
 //!
-//! A thread that has nothing to do reads **ahead**: the pages that somebody will ask for who reads page after page. Each is a
-//! job like the others, whose answer waits. They are those of one reader at a time, two at most; they are looked at
-//! again when they are given away, and forgotten if nobody asks from one tick to the next.
+//! A thread that has nothing to do reads [`ahead`] for one who reads page after page. One thread is always left for those
+//! who ask; such a page is looked at again when it is given away.
+
+mod ahead;
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tidings_hub::Seq;
 use tidings_hub::ports::{BoxFuture, LogError, Page, SeqRange, Want};
-use tidings_hub::{Selectors, Seq};
 use tokio::sync::oneshot;
 
 use crate::config::LogConfig;
+use crate::error::Trouble;
 use crate::reader;
 use crate::shared::Shared;
+
+use ahead::{Answer, Job, Order, Place};
 
 pub(crate) struct Pool {
     inner: Arc<Inner>,
@@ -32,8 +36,7 @@ struct Inner {
     wake: Condvar,
     queue_max: usize,
     budget_bytes: usize,
-    /// With one thread, who asks would wait for what nobody asked for.
-    reads_ahead: bool,
+    threads: usize,
 }
 
 #[derive(Default)]
@@ -42,111 +45,15 @@ struct Queue {
     /// What the jobs that wait or run may collect.
     bytes: usize,
     is_closed: bool,
-    ahead: Option<Ahead>,
-    /// Readers that were read ahead for so far.
-    readers: u64,
-}
-
-type Answer = Result<Page, LogError>;
-
-struct Job {
-    want: Want,
-    range: SeqRange,
-    bytes_max: usize,
-    answer: oneshot::Sender<Answer>,
-    /// The reader that it is read ahead for; `None`: somebody has asked for it.
-    ahead_of: Option<u64>,
-}
-
-/// Pages that are read ahead at most.
-const AHEAD_MAX: usize = 2;
-
-/// What is read ahead, for one reader.
-struct Ahead {
-    reader: u64,
-    topics: Arc<Selectors>,
-    last: Seq,
-    bytes_max: usize,
-    /// In order: where each begins, and who will have it.
-    pages: VecDeque<(Seq, oneshot::Receiver<Answer>)>,
-    /// Where the one behind them begins; `None`: that is not known yet.
-    next: Option<Seq>,
-    /// There is none behind them.
-    is_over: bool,
-    /// A tick has come since somebody asked.
-    is_old: bool,
-}
-
-impl Ahead {
-    /// Whether its reader has all that there is for it.
-    fn is_done(&self) -> bool {
-        self.is_over && self.pages.is_empty()
-    }
+    place: Place,
+    /// Threads that read ahead.
+    aheads: usize,
 }
 
 impl Queue {
-    /// Somebody asks for a page: the one that was read ahead, if it was.
-    fn claim(&mut self, want: &Want, range: SeqRange, bytes_max: usize) -> Option<oneshot::Receiver<Answer>> {
-        let Want::Topics(topics) = want else { return None };
-        let ahead = self.ahead.as_mut()?;
-        if !Arc::ptr_eq(&ahead.topics, topics) {
-            return None;
-        }
-        let fits = ahead.last <= range.last && ahead.bytes_max <= bytes_max;
-        let page = ahead.pages.pop_front().filter(|(first, _)| fits && *first == range.first);
-        ahead.is_old = false;
-        // Or it goes on elsewhere than was thought.
-        if page.is_none() || ahead.is_done() {
-            self.ahead = None;
-        }
-        page.map(|(_, page)| page)
-    }
-
-    /// A job begins, and its page will be full here, if that is known. Whether there is a page to be read ahead now.
-    fn goes_on(&mut self, job: &Job, full_at: Option<Seq>) -> bool {
-        let Want::Topics(topics) = &job.want else { return false };
-        let next = full_at.map(Seq::next).filter(|next| *next <= job.range.last);
-        match (&mut self.ahead, job.ahead_of) {
-            (Some(ahead), Some(reader)) if ahead.reader == reader => {
-                (ahead.next, ahead.is_over) = (next, next.is_none());
-                if ahead.is_done() {
-                    self.ahead = None;
-                }
-            }
-            (_, Some(_)) => return false,
-            // Who goes on reading keeps the place.
-            (Some(ahead), None) if !ahead.is_old => return false,
-            (_, None) if next.is_none() => {}
-            (place, None) => {
-                self.readers += 1;
-                *place = Some(Ahead {
-                    reader: self.readers,
-                    topics: Arc::clone(topics),
-                    last: job.range.last,
-                    bytes_max: job.bytes_max,
-                    pages: VecDeque::new(),
-                    next,
-                    is_over: false,
-                    is_old: false,
-                });
-            }
-        }
-        next.is_some()
-    }
-
-    /// What can be read ahead while nobody waits; most of the budget is for those who ask.
-    fn next_ahead(&mut self, budget_bytes: usize) -> Option<Job> {
-        let ahead = self.ahead.as_mut().filter(|ahead| ahead.pages.len() < AHEAD_MAX)?;
-        let bytes_max = ahead.bytes_max;
-        if self.bytes.saturating_add(bytes_max) > budget_bytes / 2 {
-            return None;
-        }
-        let first = ahead.next.take()?;
-        let (answer, page) = oneshot::channel();
-        ahead.pages.push_back((first, page));
-        self.bytes += bytes_max;
-        let (want, range) = (Want::Topics(Arc::clone(&ahead.topics)), SeqRange { first, last: ahead.last });
-        Some(Job { want, range, bytes_max, answer, ahead_of: Some(ahead.reader) })
+    /// Whether there is a page to be read ahead, and one thread would be left for those who ask.
+    fn can_read_ahead(&self, threads: usize) -> bool {
+        self.aheads + 1 < threads && self.place.goes_on()
     }
 }
 
@@ -158,7 +65,7 @@ impl Pool {
             wake: Condvar::new(),
             queue_max: config.read_queue_max,
             budget_bytes: config.read_budget_bytes,
-            reads_ahead: config.read_threads > 1,
+            threads: config.read_threads,
         });
         let mut pool = Self { inner, threads: Vec::new() };
         for number in 0..config.read_threads {
@@ -177,42 +84,35 @@ impl Pool {
         range: SeqRange,
         bytes_max: usize,
     ) -> BoxFuture<Result<Page, LogError>> {
-        let bytes_max = bytes_max.min(self.inner.budget_bytes);
+        let inner = &self.inner;
+        let bytes_max = bytes_max.min(inner.budget_bytes);
         if self.threads.is_empty() {
-            let page = reader::read(&self.inner.shared, &want, range, bytes_max);
-            return Box::pin(std::future::ready(page.map_err(crate::error::Trouble::into_log_error)));
+            let page = reader::read(&inner.shared, &want, range, bytes_max);
+            return Box::pin(std::future::ready(page.map_err(Trouble::into_log_error)));
         }
-        let (answer, page) = oneshot::channel();
-        {
-            let mut queue = self.inner.queue.lock();
-            if let Some(page) = queue.claim(&want, range, bytes_max) {
-                drop(queue);
-                self.inner.wake.notify_one();
-                let shared = Arc::clone(&self.inner.shared);
-                return Box::pin(async move {
-                    let page = page.await.unwrap_or(Err(LogError::Busy))?;
-                    Ok(reader::as_of_now(&shared, &want, page.records, page.through))
-                });
-            }
-            let is_over = queue.bytes.saturating_add(bytes_max) > self.inner.budget_bytes;
-            if is_over || queue.jobs.len() >= self.inner.queue_max {
-                return Box::pin(std::future::ready(Err(LogError::Busy)));
-            }
-            queue.bytes += bytes_max;
-            queue.jobs.push_back(Job { want, range, bytes_max, answer, ahead_of: None });
+        let mut queue = inner.queue.lock();
+        let Some(page) = queue.place.claim(&want, range, bytes_max) else {
+            // Before a thread can begin to read ahead what is asked for.
+            return inner.ask(queue, want, range, bytes_max);
+        };
+        let goes_on = queue.can_read_ahead(inner.threads);
+        drop(queue);
+        if goes_on {
+            inner.wake.notify_one();
         }
-        self.inner.wake.notify_one();
-        // A reader's thread that is gone means that the log is being dropped.
-        Box::pin(async { page.await.unwrap_or(Err(LogError::Busy)) })
+        let inner = Arc::clone(inner);
+        Box::pin(async move {
+            match page.await {
+                Ok(Ok(page)) => Ok(reader::as_of_now(&inner.shared, &want, page.records, page.through)),
+                // That was then.
+                Ok(Err(_)) | Err(_) => inner.ask(inner.queue.lock(), want, range, bytes_max).await,
+            }
+        })
     }
-}
 
-impl Pool {
     /// About once a second: pages ahead that nobody asks for are forgotten.
     pub(crate) fn tick(&self) {
-        let mut queue = self.inner.queue.lock();
-        let old = queue.ahead.take_if(|ahead| std::mem::replace(&mut ahead.is_old, true));
-        drop(queue);
+        let old = self.inner.queue.lock().place.tick();
         drop(old);
     }
 }
@@ -245,41 +145,90 @@ fn give_way() {
 }
 
 impl Inner {
+    /// Has a page read by one of the threads.
+    fn ask(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        want: Want,
+        range: SeqRange,
+        bytes_max: usize,
+    ) -> BoxFuture<Result<Page, LogError>> {
+        let is_over = queue.bytes.saturating_add(bytes_max) > self.budget_bytes;
+        if is_over || queue.jobs.len() >= self.queue_max {
+            return Box::pin(std::future::ready(Err(LogError::Busy)));
+        }
+        let (answer, page) = oneshot::channel();
+        let order = queue.place.order(&want, range, bytes_max);
+        queue.bytes += bytes_max;
+        queue.jobs.push_back(Job { want, range, bytes_max, answer, order });
+        drop(queue);
+        self.wake.notify_one();
+        // A reader's thread that is gone means that the log is being dropped.
+        Box::pin(async { page.await.unwrap_or(Err(LogError::Busy)) })
+    }
+
     /// Promise: holds the queue's lock only to take a job, never while it reads.
     fn work(&self) {
         give_way();
-        loop {
-            let job = {
-                let mut queue = self.queue.lock();
-                loop {
-                    if queue.is_closed {
-                        return;
-                    }
-                    let job = queue.jobs.pop_front();
-                    match job.or_else(|| queue.next_ahead(self.budget_bytes)) {
-                        Some(job) => break job,
-                        None => self.wake.wait(&mut queue),
-                    }
-                }
-            };
+        while let Some(job) = self.job() {
             // Nobody waits any more for a reader that went away.
-            if !job.answer.is_closed() {
-                let range = SeqRange { first: job.range.first, last: self.last_of(&job) };
-                let page = reader::read(&self.shared, &job.want, range, job.bytes_max);
-                drop(job.answer.send(page.map_err(crate::error::Trouble::into_log_error)));
+            let page = (!job.answer.is_closed()).then(|| self.page(&job));
+            let Job { want, bytes_max, answer, order, .. } = job;
+            {
+                let mut queue = self.queue.lock();
+                queue.bytes -= bytes_max;
+                if let Order::Ahead(_) = order {
+                    queue.aheads -= 1;
+                } else if let Some(Ok(page)) = &page {
+                    queue.place.read(&want, page.through);
+                }
             }
-            self.queue.lock().bytes -= job.bytes_max;
+            if let Some(page) = page {
+                drop(answer.send(page));
+            }
         }
+    }
+
+    /// The next job; `None` when there will be none.
+    fn job(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            // Most of the budget is for those who ask.
+            let room_bytes = (self.budget_bytes / 2).saturating_sub(queue.bytes);
+            if queue.can_read_ahead(self.threads)
+                && let Some(job) = queue.place.next(room_bytes)
+            {
+                queue.aheads += 1;
+                queue.bytes += job.bytes_max;
+                return Some(job);
+            }
+            self.wake.wait(&mut queue);
+        }
+    }
+
+    fn page(&self, job: &Job) -> Answer {
+        let range = SeqRange { first: job.range.first, last: self.last_of(job) };
+        reader::read(&self.shared, &job.want, range, job.bytes_max).map_err(Trouble::into_log_error)
     }
 
     /// Up to where a job reads: to where its page will be full, so that what is behind that can be read meanwhile.
     fn last_of(&self, job: &Job) -> Seq {
         let last = job.range.last;
-        if !self.reads_ahead {
+        if !self.queue.lock().place.asks(job.order) {
             return last;
         }
         let full_at = reader::full_at(&self.shared, &job.want, job.range, job.bytes_max);
-        let goes_on = self.queue.lock().goes_on(job, full_at);
+        let goes_on = {
+            let mut queue = self.queue.lock();
+            queue.place.begin(job, full_at);
+            queue.can_read_ahead(self.threads)
+        };
         if goes_on {
             self.wake.notify_one();
         }

@@ -93,28 +93,37 @@ pub(crate) fn as_of_now(shared: &Shared, want: &Want, mut records: Vec<Record>, 
 }
 
 /// Where a page of single topics will be full, if a few sealed segments fill it: found in their indexes, without a look at
-/// an event. A guess: what was trimmed or deleted is counted too. `None`: nothing is known.
+/// an event. `None`: nothing is known.
 pub(crate) fn full_at(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Option<Seq> {
     let Want::Topics(topics) = want else { return None };
-    let last = range.last.min(shared.bounds.lock().head);
-    let (mut from, mut bytes) = (range.first.max(shared.bounds.lock().oldest), 0);
+    _ = topics.exact()?;
+    let bounds = shared.bounds.lock().clone();
+    let last = range.last.min(bounds.head);
+    let (mut from, mut bytes) = (range.first.max(bounds.oldest), 0);
     for _ in 0..FULL_AT_SEGMENTS_MAX {
         if from > last {
             break;
         }
         let Segment::Sealed(segment) = shared.catalog.read().at_or_after(from) else { return None };
-        let table = shared.table(&segment).ok()??;
-        let mut threads = Vec::new();
-        for name in topics.exact()? {
-            if let Some(row) = shared.row(&segment, &table, name.as_str()).ok()?? {
-                threads.push(shared.entries(&segment, &table, &row).ok()??);
-            }
+        // Its index is in memory still, and elsewhere.
+        if segment.grown().is_some() {
+            return None;
         }
-        let base = segment.facts.base;
+        let table = shared.table(&segment).ok()??;
+        let (base, mut threads, mut count) = (segment.facts.base, Vec::new(), 0);
+        for name in topics.exact()? {
+            let Some(row) = shared.row(&segment, &table, name.as_str()).ok()?? else { continue };
+            count += u64::from(row.count);
+            // What is walked over is not looked up.
+            if is_dense(count, table.events) {
+                return None;
+            }
+            let lost = shared.trimmed(name.as_str());
+            threads.push((lost, shared.entries(&segment, &table, &row).ok()??));
+        }
         let cap = bytes_max / RECORD_COST_BYTES + 1;
-        let Plan { entries, .. } =
-            merge(threads.iter().map(|entries| within(entries, base, from, last)), cap);
-        for entry in entries {
+        let parts = threads.iter().map(|(lost, entries)| within(entries, base, from.max(lost.next()), last));
+        for entry in merge(parts, cap).entries {
             bytes += RECORD_COST_BYTES + index(entry.data_bytes.into());
             if bytes >= bytes_max {
                 return Some(entry.seq(base));
@@ -290,6 +299,8 @@ impl Collect<'_> {
         plan: impl Fn(Seq, usize) -> Plan,
     ) -> Result<Done, Trouble> {
         let mut window = Window::new(source.file, source.end, LOOK_BYTES);
+        // All that is looked at is wanted.
+        window.share_data();
         let mut read_to = 0;
         let cap = self.bytes_max / RECORD_COST_BYTES + 16;
         loop {

@@ -228,6 +228,11 @@ impl<'f> Window<'f> {
         self.end
     }
 
+    /// The data of records shares its memory from now on: for who keeps all of them.
+    pub(crate) fn share_data(&mut self) {
+        self.shared.shares_data = true;
+    }
+
     /// The next read takes about so many bytes.
     pub(crate) fn expect(&mut self, bytes: u32) {
         self.step = index(bytes.into());
