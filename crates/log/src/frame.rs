@@ -274,7 +274,7 @@ pub(crate) struct ToShare {
     /// The topic of the last one.
     topic: Option<TopicName>,
     /// Data is put into `room`: one of those that share it holds all of it.
-    pub(crate) shares_data: bool,
+    shares_data: bool,
     room: BytesMut,
 }
 
@@ -282,6 +282,11 @@ pub(crate) struct ToShare {
 const ROOM_BYTES: usize = 16 << 10;
 
 impl ToShare {
+    /// For who keeps all records: their data shares its memory too.
+    pub(crate) fn with_data() -> Self {
+        Self { shares_data: true, ..Self::default() }
+    }
+
     /// A copy of some data.
     fn data(&mut self, data: &[u8]) -> Bytes {
         if !self.shares_data || data.len() > ROOM_BYTES / 4 {

@@ -4,7 +4,8 @@
 //! once with [`LogError::Busy`], so that readers of old history slow each other down and nobody else.
 //!
 //! A thread that has nothing to do reads [`ahead`] for one who reads page after page. One thread is always left for those
-//! who ask; such a page is looked at again when it is given away.
+//! who ask; such a page is looked at again when it is given away. These pages are beside the budget, two at most, and only
+//! while half of it is free for them.
 
 mod ahead;
 
@@ -42,7 +43,7 @@ struct Inner {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// What the jobs that wait or run may collect.
+    /// What the jobs that somebody asked for may collect.
     bytes: usize,
     is_closed: bool,
     place: Place,
@@ -119,7 +120,13 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.inner.queue.lock().is_closed = true;
+        let jobs = {
+            let mut queue = self.inner.queue.lock();
+            queue.is_closed = true;
+            std::mem::take(&mut queue.jobs)
+        };
+        // Who waits for one is told.
+        drop(jobs);
         self.inner.wake.notify_all();
         for thread in self.threads.drain(..) {
             // Whoever gets a page may let go of the log's last owner, on a reader's own thread: that one ends by
@@ -154,7 +161,7 @@ impl Inner {
         bytes_max: usize,
     ) -> BoxFuture<Result<Page, LogError>> {
         let is_over = queue.bytes.saturating_add(bytes_max) > self.budget_bytes;
-        if is_over || queue.jobs.len() >= self.queue_max {
+        if is_over || queue.jobs.len() >= self.queue_max || queue.is_closed {
             return Box::pin(std::future::ready(Err(LogError::Busy)));
         }
         let (answer, page) = oneshot::channel();
@@ -173,14 +180,18 @@ impl Inner {
         while let Some(job) = self.job() {
             // Nobody waits any more for a reader that went away.
             let page = (!job.answer.is_closed()).then(|| self.page(&job));
-            let Job { want, bytes_max, answer, order, .. } = job;
+            let Job { want, range, bytes_max, answer, order } = job;
             {
                 let mut queue = self.queue.lock();
-                queue.bytes -= bytes_max;
                 if let Order::Ahead(_) = order {
                     queue.aheads -= 1;
-                } else if let Some(Ok(page)) = &page {
-                    queue.place.read(&want, page.through);
+                } else {
+                    queue.bytes -= bytes_max;
+                    if let Some(Ok(page)) = page.as_ref()
+                        && page.through < range.last
+                    {
+                        queue.place.read(&want, page.through);
+                    }
                 }
             }
             if let Some(page) = page {
@@ -205,7 +216,6 @@ impl Inner {
                 && let Some(job) = queue.place.next(room_bytes)
             {
                 queue.aheads += 1;
-                queue.bytes += job.bytes_max;
                 return Some(job);
             }
             self.wake.wait(&mut queue);
@@ -220,7 +230,8 @@ impl Inner {
     /// Up to where a job reads: to where its page will be full, so that what is behind that can be read meanwhile.
     fn last_of(&self, job: &Job) -> Seq {
         let last = job.range.last;
-        if !self.queue.lock().place.asks(job.order) {
+        let is_alone = self.threads < 2 || job.bytes_max > self.budget_bytes / 2;
+        if is_alone || !self.queue.lock().place.asks(job.order) {
             return last;
         }
         let full_at = reader::full_at(&self.shared, &job.want, job.range, job.bytes_max);

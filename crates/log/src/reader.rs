@@ -11,7 +11,7 @@ use tidings_hub::{Record, Selector, Selectors, Seq, What};
 
 use crate::disk::DiskFile;
 use crate::error::Trouble;
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, ToShare};
 use crate::index::{Entry, Row, Table, within};
 use crate::mutants::{Mutant, is_on};
 use crate::segment::{LOG, SEGMENT_HEADER_BYTES, Window, file_name};
@@ -37,7 +37,10 @@ const SCAN_FROM_SHARE: u64 = 4;
 pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Result<Page, Trouble> {
     let bounds = shared.bounds.lock().clone();
     let last = range.last.min(bounds.head);
-    let mut page = Collect { shared, want, records: Vec::new(), bytes: 0, bytes_max };
+    // All events of single topics that are looked at are wanted.
+    let is_exact = matches!(want, Want::Topics(topics) if topics.exact().is_some());
+    let to_share = if is_exact { ToShare::with_data() } else { ToShare::default() };
+    let mut page = Collect { shared, want, to_share, records: Vec::new(), bytes: 0, bytes_max };
     let first = match range.first {
         first if is_on(Mutant::ReadOneLate) => first.next(),
         first if is_on(Mutant::ReadOneEarly) => first.prev(),
@@ -159,6 +162,8 @@ struct Plan {
 struct Collect<'a> {
     shared: &'a Shared,
     want: &'a Want,
+    /// For what is looked at by itself.
+    to_share: ToShare,
     records: Vec<Record>,
     bytes: usize,
     bytes_max: usize,
@@ -295,12 +300,23 @@ impl Collect<'_> {
     fn follow(
         &mut self,
         source: &Source<'_>,
+        from: Seq,
+        plan: impl Fn(Seq, usize) -> Plan,
+    ) -> Result<Done, Trouble> {
+        let mut window =
+            Window::new(source.file, source.end, LOOK_BYTES).sharing(std::mem::take(&mut self.to_share));
+        let done = self.follow_through(&mut window, source, from, plan);
+        self.to_share = window.into_shared();
+        done
+    }
+
+    fn follow_through(
+        &mut self,
+        window: &mut Window<'_>,
+        source: &Source<'_>,
         mut from: Seq,
         plan: impl Fn(Seq, usize) -> Plan,
     ) -> Result<Done, Trouble> {
-        let mut window = Window::new(source.file, source.end, LOOK_BYTES);
-        // All that is looked at is wanted.
-        window.share_data();
         let mut read_to = 0;
         let cap = self.bytes_max / RECORD_COST_BYTES + 16;
         loop {
@@ -311,7 +327,7 @@ impl Collect<'_> {
                     read_to = run_end(entries.get(at..).unwrap_or_default());
                     window.expect(read_to.saturating_sub(entry.offset));
                 }
-                let (record, _) = self.record(&mut window, source, entry.offset.into())?;
+                let (record, _) = self.record(window, source, entry.offset.into())?;
                 if record.seq != seq {
                     return Err(self.damaged(source, entry.offset.into(), "another record than indexed"));
                 }

@@ -228,9 +228,14 @@ impl<'f> Window<'f> {
         self.end
     }
 
-    /// The data of records shares its memory from now on: for who keeps all of them.
-    pub(crate) fn share_data(&mut self) {
-        self.shared.shares_data = true;
+    /// With what records share that were read before, in another window.
+    pub(crate) fn sharing(self, shared: ToShare) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// What its records share.
+    pub(crate) fn into_shared(self) -> ToShare {
+        self.shared
     }
 
     /// The next read takes about so many bytes.

@@ -136,7 +136,8 @@ impl EmbeddedLog {
     }
 
     /// A round of upkeep: retention, room on the disk again, segments that are old. Call it about once a second;
-    /// the hub does. (While events come in, the writer does it by itself.) Never blocks.
+    /// the hub does. (While events come in, the writer does it by itself.) What was read ahead, and nobody asks for, is
+    /// forgotten by it. Never blocks.
     pub fn tick(&self) {
         self.pool.tick();
         // A full queue means that the writer is at work, and looks after this in passing.

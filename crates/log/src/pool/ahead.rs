@@ -108,7 +108,7 @@ impl Place {
             && ahead.pages.is_empty()
             && ahead.next == next
         {
-            (ahead.next, ahead.is_old) = (Next::Unknown, false);
+            (ahead.next, ahead.last, ahead.is_old) = (Next::Unknown, range.last, false);
             return Order::Kept(ahead.reader);
         }
         let before = self.lately.len();
@@ -116,7 +116,7 @@ impl Place {
         if self.lately.len() < before { Order::Continued } else { Order::Asked }
     }
 
-    /// A page that was asked for has been read up to here.
+    /// A page that was asked for has been read up to here, and there is more.
     pub(crate) fn read(&mut self, want: &Want, through: Seq) {
         let Want::Topics(topics) = want else { return };
         if self.lately.len() >= READERS_MAX {
