@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tidings_reactor::{Answer, Door, Look, Then};
@@ -238,13 +238,27 @@ async fn whole(mut body: Body) -> Result<Bytes, axum::Error> {
 /// What follows the headers of an answer: those that the connection adds, and the body.
 pub(super) fn write_end(body: &[u8], has_length: bool, closes: bool, out: &mut Vec<u8>) {
     if has_length {
-        write_header(&CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes(), out);
+        write_header(&CONTENT_LENGTH, decimal(body.len(), &mut [0; 20]), out);
     }
     if closes {
         write_header(&CONNECTION, b"close", out);
     }
     write_date(out);
     out.extend_from_slice(body);
+}
+
+/// A number's digits, at the end of some room for them.
+fn decimal(mut number: usize, room: &mut [u8; 20]) -> &[u8] {
+    let mut from = room.len();
+    for place in room.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        from -= 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    room.get(from..).unwrap_or_default()
 }
 
 fn write_status(status: StatusCode, out: &mut Vec<u8>) {
@@ -265,16 +279,30 @@ fn write_header(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
 /// The last header line, and the end of the head.
 fn write_date(out: &mut Vec<u8>) {
     thread_local! {
-        /// The second, and how it is written.
-        static NOW: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+        /// The second, and how both are written.
+        static NOW: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
     }
     let now = SystemTime::now();
     let second = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     NOW.with_borrow_mut(|(written, text)| {
         if *written != second {
-            (*written, *text) = (second, httpdate::fmt_http_date(now));
+            text.clear();
+            write_header(&DATE, httpdate::fmt_http_date(now).as_bytes(), text);
+            text.extend_from_slice(b"\r\n");
+            *written = second;
         }
-        write_header(&DATE, text.as_bytes(), out);
+        out.extend_from_slice(text);
     });
-    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_written_as_digits() {
+        for number in [0, 7, 10, 109, 4_096, usize::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
 }

@@ -108,7 +108,8 @@ fn head<'h, 'b: 'h>(
             () => {}
         }
     }
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mark = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at_checked(mark).unwrap_or((target, ""));
     let body_bytes = length.unwrap_or(0);
     // History is read and written in one piece: not on a thread that others wait for.
     let is_history = method == Method::GET && (wants_json || query.contains("format"));

@@ -62,7 +62,9 @@ fn is_localhost(host: &str) -> bool {
 /// The host of a `host[:port]` that needs no change to be compared, which nearly all are: found without a copy. What
 /// is not so plain is left to [`HostPort::parse`].
 fn plain(text: &str) -> Option<&str> {
-    let (host, port) = text.split_once(':').map_or((text, "0"), |(host, port)| (host, port));
+    let colon = text.bytes().position(|byte| byte == b':');
+    let (host, port) =
+        colon.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))).unwrap_or((text, "0"));
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let fits = is_port && !host.is_empty() && !host.ends_with('.') && host.bytes().all(is_plain);
