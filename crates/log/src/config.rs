@@ -36,7 +36,7 @@ pub struct LogConfig {
     pub submit_queue_max: usize,
     /// Bytes that waiting submissions may have together.
     pub submit_queue_bytes: usize,
-    /// Threads that read old history. 0: reads run on the caller's thread (for tests, and for programs whose
+    /// Threads that read old history; with one, nothing is read ahead. 0: reads run on the caller's thread (for tests, and for programs whose
     /// callers may block).
     pub read_threads: usize,
     /// Reads that may wait for a thread; more are answered `Busy`.

@@ -1,8 +1,9 @@
 //! What the reactor asks about HTTP/1.1: which requests are answered on its thread, and their answers as bytes.
 //!
 //! Two kinds are: publishes whose body has come whole, and subscriptions to event streams. They go through the same
-//! gate and the same routes as all others, but for publishes that need less ([`super::plain`]). Everything else (also whatever is odd, or malformed) goes on to the HTTP
-//! library with the bytes that were read, so that there is one place which refuses.
+//! gate and the same routes as all others, but for publishes that need less ([`super::plain`]). Everything else (also
+//! whatever is odd, or malformed) goes on to the HTTP library with the bytes that were read, so that there is one place
+//! which refuses.
 //!
 //! What the bytes mean, [`super::request`] says.
 
