@@ -486,6 +486,38 @@ fn small_neighbours_become_one_file() {
 }
 
 #[test]
+fn what_a_compacted_file_stands_for_goes_whatever_is_left_of_it() {
+    let (disk, clock, alive) = half_dead(8);
+    let hurt = |name: &String| {
+        let mut bytes = disk.content(name).unwrap();
+        bytes[40] ^= 4;
+        bytes
+    };
+    let before: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".log")).collect();
+    let inputs: Vec<_> = before.iter().map(hurt).collect();
+    let mut log = open(&disk, &clock, &small());
+    settle(&mut log);
+    log.end();
+    let first = disk.names().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    assert_eq!(disk.content(&first).unwrap()[12] & 2, 2, "it is compacted");
+    let is_there = |name: &String| disk.names().contains(name);
+    let (name, input) = before
+        .iter()
+        .zip(inputs)
+        .find(|(name, _)| !is_there(name))
+        .expect("one that was made one with another");
+    // A segment that could not be made, nor removed again; one of which the header is hurt.
+    for bytes in [Vec::new(), vec![7; 50], input] {
+        let odd = disk.copy(1);
+        odd.put(name, &bytes);
+        let what = format!("{} bytes", bytes.len());
+        assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Note), "{what}");
+        check_alive(&odd, &clock, &alive, &what);
+        assert!(!odd.names().contains(name), "{what}");
+    }
+}
+
+#[test]
 fn a_flipped_byte_of_a_compacted_file_never_passes_for_what_was_written() {
     let (disk, clock, alive) = half_dead(8);
     let mut log = open(&disk, &clock, &small());

@@ -28,6 +28,8 @@ pub(crate) struct Survey {
     pub(crate) told: Vec<Sealed>,
     /// Files without a header or a batch.
     headless: Vec<Seq>,
+    /// Files that a compacted segment stands for, whatever is in them.
+    superseded: Vec<Seq>,
     /// The newest checkpoint that is whole.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// All checkpoints that are whole or not yet looked at, oldest first.
@@ -69,6 +71,7 @@ impl Survey {
             segments: Vec::new(),
             told: Vec::new(),
             headless: Vec::new(),
+            superseded: Vec::new(),
             checkpoint: None,
             checkpoints: Vec::new(),
             base_max: Seq::ZERO,
@@ -95,6 +98,12 @@ impl Survey {
     }
 
     fn look_at(&mut self, disk: &dyn Disk, base: Seq, log_id: u64) -> Result<(), Stop> {
+        // They do not overlap: if one reaches this far, it is the last that was found.
+        let compacted = self.segments.last().and_then(|found| found.header.compacted.as_ref());
+        if compacted.is_some_and(|own| base <= own.last) {
+            self.superseded.push(base);
+            return Ok(());
+        }
         let name = file_name(base, LOG);
         let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
         let file = disk.open(&name).map_err(doing("opening"))?;
@@ -127,29 +136,22 @@ impl Survey {
         }
     }
 
-    /// Removes what a compacted segment stands for: its making was interrupted behind the moment from which on it
-    /// counts.
+    /// Removes what compacted segments stand for: the making of one was interrupted behind the moment from which on it
+    /// counts, or a segment that could not be begun was left there. They are whole: nothing is removed on the word of one
+    /// that is not.
     fn remove_superseded(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
-        let mut covered = Seq::ZERO;
-        for found in std::mem::take(&mut self.segments) {
-            let base = found.header.base;
-            if base <= covered {
-                remove_segment(disk, base).map_err(Trouble::io("removing", disk.place(&found.name)))?;
+        for found in &self.segments {
+            let Some(own) = found.header.compacted.as_ref().filter(|own| own.bytes != found.len) else {
                 continue;
-            }
-            if let Some(own) = &found.header.compacted {
-                if own.bytes != found.len {
-                    let what = format!("a compacted file of {} bytes has {}", own.bytes, found.len);
-                    let damage = Damage {
-                        file: disk.place(&found.name),
-                        offset: own.bytes.min(found.len),
-                        found: what,
-                    };
-                    return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
-                }
-                covered = own.last;
-            }
-            self.segments.push(found);
+            };
+            let what = format!("a compacted file of {} bytes has {}", own.bytes, found.len);
+            let offset = own.bytes.min(found.len);
+            let damage = Damage { file: disk.place(&found.name), offset, found: what };
+            return Err(Stop::Damaged(damage, Cure::EndBefore { base: found.header.base }));
+        }
+        for base in std::mem::take(&mut self.superseded) {
+            let place = disk.place(&file_name(base, LOG));
+            remove_segment(disk, base).map_err(Trouble::io("removing", place))?;
         }
         Ok(())
     }
