@@ -506,6 +506,8 @@ fn what_a_compacted_file_stands_for_goes_whatever_is_left_of_it() {
         .zip(inputs)
         .find(|(name, _)| !is_there(name))
         .expect("one that was made one with another");
+    let mut begun = input[..96].to_vec();
+    begun[40] ^= 4;
     // A segment that could not be made, nor removed again; one of which the header is hurt.
     for bytes in [Vec::new(), vec![7; 50], input] {
         let odd = disk.copy(1);
@@ -514,6 +516,31 @@ fn what_a_compacted_file_stands_for_goes_whatever_is_left_of_it() {
         assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Note), "{what}");
         check_alive(&odd, &clock, &alive, &what);
         assert!(!odd.names().contains(name), "{what}");
+    }
+    // One that was only begun outlives the compacted one: it never was one itself, and nothing of it is missing.
+    let odd = disk.copy(1);
+    odd.remove(&first);
+    odd.put(name, &begun);
+    assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Note));
+    drop(open(&odd, &clock, &small()));
+    assert!(!odd.names().contains(name));
+    // Of one that may have stood for others nobody knows for which.
+    odd.put(name, &[7; 50]);
+    assert!(Manual::open(odd, &clock, small()).is_err());
+    // What is another log's, or another version's, is nobody's to remove.
+    let (other, _, _) = half_dead(9);
+    for (is_newer, found) in [(true, "version"), (false, "another log")] {
+        let odd = disk.copy(1);
+        let mut bytes = other.content(before.first().unwrap()).unwrap();
+        if is_newer {
+            bytes[8] = 99;
+            let crc = crc32c::crc32c(&bytes[..92]).to_le_bytes();
+            bytes[92..96].copy_from_slice(&crc);
+        }
+        odd.put(name, &bytes);
+        let Err(error) = Manual::open(odd.clone(), &clock, small()) else { panic!("{found}: it opens") };
+        assert!(error.to_string().contains(found), "{error}");
+        assert!(odd.names().contains(name), "{found}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The survey of a directory: which segments and checkpoints there are, and whether they hang together.
 //!
 //! Reads headers, no records. Removes what an interrupted life left over: segments without a batch, segments that
-//! a checkpoint says are gone, sidecars of nothing.
+//! a checkpoint says are gone or a compacted one stands for, sidecars of nothing.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Survey {
         }
         // Names that are seen may not last yet: nothing is removed on their word before.
         disk.sync_dir().map_err(Trouble::io("syncing", disk.place("")))?;
-        survey.remove_superseded(disk)?;
+        survey.check_compacted(disk)?;
         survey.had_segments = !survey.segments.is_empty();
         survey.base_max = survey.segments.last().map_or(Seq::ZERO, |found| found.header.base);
         let bad = survey.load_checkpoint(disk, names, log_id, window)?;
@@ -93,17 +93,12 @@ impl Survey {
         survey.check_chain(disk)?;
         survey.cut_room(disk);
         survey.check_beginning(disk, bad, was_cut)?;
+        survey.remove_superseded(disk)?;
         survey.remove_lost_indexes(disk, names);
         Ok(survey)
     }
 
     fn look_at(&mut self, disk: &dyn Disk, base: Seq, log_id: u64) -> Result<(), Stop> {
-        // They do not overlap: if one reaches this far, it is the last that was found.
-        let compacted = self.segments.last().and_then(|found| found.header.compacted.as_ref());
-        if compacted.is_some_and(|own| base <= own.last) {
-            self.superseded.push(base);
-            return Ok(());
-        }
         let name = file_name(base, LOG);
         let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
         let file = disk.open(&name).map_err(doing("opening"))?;
@@ -112,14 +107,21 @@ impl Survey {
             let damage = Damage { file: disk.place(&name), offset, found: found.into() };
             Err(Stop::Damaged(damage, Cure::EndBefore { base }))
         };
+        // They do not overlap: if one reaches this far, it is the last that was found.
+        let compacted = self.segments.last().and_then(|found| found.header.compacted.as_ref());
+        let is_superseded = compacted.is_some_and(|own| base <= own.last);
         match read_header(disk, &name, &*file)? {
             Ok((header, _)) if header.log_id != log_id => damaged(24, "the segment belongs to another log"),
             Ok((header, _)) if header.base != base => damaged(32, "the segment has another file's name"),
+            Err(NoHeader::Newer(version)) => Err(Trouble::Newer { file: disk.place(&name), version }.into()),
+            _ if is_superseded => {
+                self.superseded.push(base);
+                Ok(())
+            }
             Ok((header, crc)) => {
                 self.segments.push(Found { name, header, crc, len });
                 Ok(())
             }
-            Err(NoHeader::Newer(version)) => Err(Trouble::Newer { file: disk.place(&name), version }.into()),
             Err(NoHeader::Bad) => {
                 // The header is synced before the first batch is written.
                 let mut window = Window::new(&*file, len, 64 << 10);
@@ -136,10 +138,8 @@ impl Survey {
         }
     }
 
-    /// Removes what compacted segments stand for: the making of one was interrupted behind the moment from which on it
-    /// counts, or a segment that could not be begun was left there. They are whole: nothing is removed on the word of one
-    /// that is not.
-    fn remove_superseded(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
+    /// Compacted segments are as long as they tell: nothing is removed on the word of one that is not.
+    fn check_compacted(&self, disk: &dyn Disk) -> Result<(), Stop> {
         for found in &self.segments {
             let Some(own) = found.header.compacted.as_ref().filter(|own| own.bytes != found.len) else {
                 continue;
@@ -149,9 +149,16 @@ impl Survey {
             let damage = Damage { file: disk.place(&found.name), offset, found: what };
             return Err(Stop::Damaged(damage, Cure::EndBefore { base: found.header.base }));
         }
+        Ok(())
+    }
+
+    /// Removes what compacted segments stand for: the making of one was interrupted behind the moment from which on it
+    /// counts, or a segment that could not be begun was left there.
+    fn remove_superseded(&mut self, disk: &dyn Disk) -> Result<(), Stop> {
         for base in std::mem::take(&mut self.superseded) {
-            let place = disk.place(&file_name(base, LOG));
-            remove_segment(disk, base).map_err(Trouble::io("removing", place))?;
+            let file = disk.place(&file_name(base, LOG));
+            tracing::info!(file, "what was compacted is removed");
+            remove_segment(disk, base).map_err(Trouble::io("removing", file))?;
         }
         Ok(())
     }
@@ -207,15 +214,19 @@ impl Survey {
         };
         let (kept, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.segments).into_iter().partition(|found| is_kept(found));
-        let mut removed = std::mem::take(&mut self.headless);
-        removed.extend(gone.iter().map(|found| found.header.base));
-        for base in removed {
+        // A file of which nothing is left may have been a compacted one.
+        let mut removed: Vec<_> =
+            std::mem::take(&mut self.headless).into_iter().map(|base| (base, true)).collect();
+        removed.extend(gone.iter().map(|found| (found.header.base, false)));
+        for (base, may_stand_for_others) in removed {
             let name = file_name(base, LOG);
-            // One that has a successor had records: it was never left over.
-            // (That one may tell of a later one, if this one was compacted and stood for that one too.)
+            // One that has a successor had records: it was never left over. (That one may tell of a later one, if this
+            // one was compacted and stood for that one too.)
             let next = kept.iter().find(|found| found.header.base > base);
             let before = next.and_then(|found| found.header.previous.as_ref());
-            if base >= oldest && before.is_some_and(|before| before.base >= base) {
+            let is_followed =
+                |before: &Sealed| before.base == base || (may_stand_for_others && before.base > base);
+            if base >= oldest && before.is_some_and(is_followed) {
                 let found = "nothing is left of this segment's records, though another one follows it".into();
                 let damage = Damage { file: disk.place(&name), offset: 0, found };
                 return Err(Stop::Damaged(damage, Cure::EndBefore { base }));
