@@ -150,13 +150,13 @@ async fn arrivals_during_a_submission_are_the_next_one() {
 #[tokio::test]
 async fn submissions_are_bounded_and_in_order() {
     let world = World::new();
-    let body: String = (0..10_000).map(|n| format!("{n}\n")).collect();
-    world.check(&format!("{LINES}\n\n{body}"), 200, "{\"count\":10000,\"first_id\":\"@1\"}").await;
-    assert_eq!(world.store.submissions(), [4_096, 4_096, 1_808]);
+    let body: String = (0..20_000).map(|n| format!("{n}\n")).collect();
+    world.check(&format!("{LINES}\n\n{body}"), 200, "{\"count\":20000,\"first_id\":\"@1\"}").await;
+    assert_eq!(world.store.submissions(), [8_192, 8_192, 3_616]);
     let world = World::new();
     let line = format!("\"{}\"\n", "x".repeat(600 << 10));
     world.check(&format!("{LINES}\n\n{}", line.repeat(5)), 200, "{\"count\":5}").await;
-    assert_eq!(world.store.submissions(), [2, 2, 1]);
+    assert_eq!(world.store.submissions(), [4, 1]);
 }
 
 #[tokio::test]
