@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::config::LogConfig;
 use crate::error::Trouble;
-use crate::reader;
+use crate::reader::{self, Read};
 use crate::shared::Shared;
 
 use ahead::{Answer, Job, Order, Place};
@@ -89,7 +89,8 @@ impl Pool {
         let bytes_max = bytes_max.min(inner.budget_bytes);
         if self.threads.is_empty() {
             let page = reader::read(&inner.shared, &want, range, bytes_max);
-            return Box::pin(std::future::ready(page.map_err(Trouble::into_log_error)));
+            let page = page.map(|read| read.page).map_err(Trouble::into_log_error);
+            return Box::pin(std::future::ready(page));
         }
         let mut queue = inner.queue.lock();
         let Some(page) = queue.place.claim(&want, range, bytes_max) else {
@@ -104,7 +105,7 @@ impl Pool {
         let inner = Arc::clone(inner);
         Box::pin(async move {
             match page.await {
-                Ok(Ok(page)) => Ok(reader::as_of_now(&inner.shared, &want, page.records, page.through)),
+                Ok(Ok(read)) => Ok(read.now(&inner.shared, &want).page),
                 // That was then.
                 Ok(Err(_)) | Err(_) => inner.ask(inner.queue.lock(), want, range, bytes_max).await,
             }
@@ -171,7 +172,7 @@ impl Inner {
         drop(queue);
         self.wake.notify_one();
         // A reader's thread that is gone means that the log is being dropped.
-        Box::pin(async { page.await.unwrap_or(Err(LogError::Busy)) })
+        Box::pin(async { page.await.unwrap_or(Err(LogError::Busy)).map(|read| read.page) })
     }
 
     /// Promise: holds the queue's lock only to take a job, never while it reads.
@@ -187,7 +188,7 @@ impl Inner {
                     queue.aheads -= 1;
                 } else {
                     queue.bytes -= bytes_max;
-                    if let Some(Ok(page)) = page.as_ref()
+                    if let Some(Ok(Read { page, .. })) = page.as_ref()
                         && page.through < range.last
                     {
                         queue.place.read(&want, page.through);

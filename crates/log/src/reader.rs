@@ -33,8 +33,35 @@ const FULL_AT_SEGMENTS_MAX: usize = 16;
 /// A walk is taken instead of single looks when at least one of this many events is wanted.
 const SCAN_FROM_SHARE: u64 = 4;
 
+/// A page as it was at some moment.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) page: Page,
+    /// [`Shared::removals`] before that.
+    removals: u64,
+}
+
+impl Read {
+    /// The page to be given away now: something may have been removed, trimmed or deleted since that moment.
+    pub(crate) fn now(mut self, shared: &Shared, want: &Want) -> Self {
+        loop {
+            let removals = shared.removals();
+            // Moves before anything is missing by it.
+            let oldest = shared.bounds.lock().oldest;
+            self.page.oldest = oldest;
+            if removals == self.removals {
+                return self;
+            }
+            self.page.records.retain(|record| record.seq >= oldest && is_wanted(shared, want, record));
+            // More may have gone while this was looked at.
+            self.removals = removals;
+        }
+    }
+}
+
 /// Reads a page.
-pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Result<Page, Trouble> {
+pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usize) -> Result<Read, Trouble> {
+    let removals = shared.removals();
     let bounds = shared.bounds.lock().clone();
     let last = range.last.min(bounds.head);
     // All events of single topics that are looked at are wanted.
@@ -85,14 +112,8 @@ pub(crate) fn read(shared: &Shared, want: &Want, range: SeqRange, bytes_max: usi
         }
         from = segment_last.max(from).next();
     }
-    Ok(as_of_now(shared, want, page.records, through))
-}
-
-/// A page to be given away now: something may have been removed, trimmed or deleted since it was read.
-pub(crate) fn as_of_now(shared: &Shared, want: &Want, mut records: Vec<Record>, through: Seq) -> Page {
-    let oldest = shared.bounds.lock().oldest;
-    records.retain(|record| record.seq >= oldest && is_wanted(shared, want, record));
-    Page { records, through, oldest }
+    let page = Page { records: page.records, through, oldest: bounds.oldest };
+    Ok(Read { page, removals }.now(shared, want))
 }
 
 /// Where a page of single topics will be full, if a few sealed segments fill it: found in their indexes, without a look at

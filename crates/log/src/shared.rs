@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use parking_lot::{Mutex, RwLock};
@@ -17,15 +18,22 @@ use tidings_hub::{Record, Seq, TopicName};
 use crate::answer::Wakes;
 use crate::cache::Lru;
 use crate::compact::leads_to;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_out_of_descriptors};
 use crate::error::Trouble;
 use crate::index::{Builder, Entry, Row, Table};
 use crate::segment::{
     COMPACTED_HEADER_BYTES, INDEX, LOG, SEGMENT_HEADER_BYTES, Scan, Sealed, Step, file_name, read_header,
 };
 
-/// Sealed segments and sidecars whose files are kept open.
-const OPEN_FILES_MAX: usize = 64;
+/// Sealed segments and sidecars whose files are kept open: those of 10 GB and more, where the process may have so many. A
+/// replay goes through all of them by turns, so of fewer none would be there when it comes by again.
+fn open_files_max() -> usize {
+    #[cfg(target_os = "linux")]
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(target_os = "linux"))]
+    let limit = Some(0);
+    usize::try_from(limit.map_or(u64::MAX, |limit| limit / 8)).unwrap_or(usize::MAX).clamp(64, 384)
+}
 
 pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
@@ -33,7 +41,9 @@ pub(crate) struct Shared {
     pub(crate) health: Mutex<Health>,
     pub(crate) catalog: RwLock<Catalog>,
     /// The last place that each topic has lost, of those that lost something behind the oldest place that is kept.
-    pub(crate) trimmed: RwLock<HashMap<TopicName, Seq, RandomState>>,
+    trimmed: RwLock<HashMap<TopicName, Seq, RandomState>>,
+    /// How often something was taken out of sight.
+    removals: AtomicU64,
     /// Places whose records were damaged and written off.
     pub(crate) lost: Arc<[SeqRange]>,
     pub(crate) attachment: Mutex<Attachment>,
@@ -188,17 +198,30 @@ impl Shared {
             health: Mutex::new(Health::Ready),
             catalog: RwLock::new(catalog),
             trimmed: RwLock::new(trimmed),
+            removals: AtomicU64::new(0),
             lost: written_off,
             attachment: Mutex::new(Attachment::Waiting(fold)),
             wakes: Arc::default(),
             caches: Mutex::new(Caches {
                 tables: Lru::new(cache_bytes / 2),
                 entries: Lru::new(cache_bytes / 2),
-                files: Lru::new(OPEN_FILES_MAX),
+                files: Lru::new(open_files_max()),
             }),
             rebuilding: Mutex::new(()),
             unsure: Mutex::default(),
         }
+    }
+
+    /// As long as this number stays the same, no event has been taken out of sight that was not before.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
+    }
+
+    /// Changes what topics have lost. Whoever finds something missing by it also finds that [`Self::removals`] is another.
+    pub(crate) fn lose(&self, change: impl FnOnce(&mut HashMap<TopicName, Seq, RandomState>)) {
+        let mut trimmed = self.trimmed.write();
+        change(&mut trimmed);
+        self.removals.fetch_add(1, Ordering::Release);
     }
 
     /// The last place of a topic that is gone.
@@ -224,14 +247,31 @@ impl Shared {
             return Ok(Some(file));
         }
         let name = file_name(segment.facts.base, kind);
-        match self.disk.open(&name) {
+        let opened = match self.disk.open(&name) {
+            Err(error) if is_out_of_descriptors(&error) => {
+                self.close_files();
+                self.disk.open(&name)
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(file) => {
                 self.caches.lock().files.put(key, Arc::clone(&file), 1);
+                // It may have been removed in this moment: nobody else would let go of its space.
+                if !self.is_sealed(segment) {
+                    self.caches.lock().files.remove(&key);
+                }
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Trouble::io("opening", self.disk.place(&name))(error)),
         }
+    }
+
+    /// Closes what is open only to be at hand: somebody lacks the descriptors.
+    pub(crate) fn close_files(&self) {
+        let files = std::mem::replace(&mut self.caches.lock().files, Lru::new(open_files_max()));
+        drop(files);
     }
 
     /// Whether a segment still is one of the log's: not removed, not compacted away.

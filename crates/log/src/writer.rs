@@ -271,13 +271,15 @@ impl Writer {
         }
         // What is gone is told first, and hidden then: nobody may find it missing who cannot know why.
         if !changed.is_empty() {
-            let mut trimmed = self.shared.trimmed.write();
-            for topic in changed {
-                let lost = self.judge.fold().get(topic.as_str()).map_or(Seq::ZERO, |s| s.trimmed);
-                if lost > Seq::ZERO {
-                    trimmed.insert(topic, lost);
+            let fold = self.judge.fold();
+            self.shared.lose(|trimmed| {
+                for topic in changed {
+                    let lost = fold.get(topic.as_str()).map_or(Seq::ZERO, |state| state.trimmed);
+                    if lost > Seq::ZERO {
+                        trimmed.insert(topic, lost);
+                    }
                 }
-            }
+            });
         }
     }
 

@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidings_hub::ports::{LogError, Page, SeqRange, Want};
+use tidings_hub::ports::{LogError, SeqRange, Want};
 use tidings_hub::{Selectors, Seq};
 use tokio::sync::oneshot;
+
+use crate::reader::Read;
 
 /// Pages that are read ahead at most.
 pub(crate) const PAGES_MAX: usize = 2;
@@ -17,7 +19,7 @@ pub(crate) const PAGES_MAX: usize = 2;
 /// Readers whose last page is remembered.
 const READERS_MAX: usize = 8;
 
-pub(crate) type Answer = Result<Page, LogError>;
+pub(crate) type Answer = Result<Read, LogError>;
 
 /// What a thread is to read.
 pub(crate) struct Job {

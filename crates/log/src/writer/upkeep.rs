@@ -96,7 +96,11 @@ impl Writer {
                 self.ask_checkpoint(None);
             }
             Err(failure @ Failure::Failed(_)) if self.state == State::Failed => _ = self.fail(&failure),
-            Err(failure) => tracing::warn!(message = failure.message(), "no new segment could be begun"),
+            Err(failure) => {
+                tracing::warn!(message = failure.message(), "no new segment could be begun");
+                // It may be descriptors that are lacking; it is tried again.
+                self.shared.close_files();
+            }
         }
     }
 
@@ -227,8 +231,7 @@ impl Writer {
             self.shared.catalog.write().sealed.drain(..dropped.len());
         }
         let fold = self.judge.fold();
-        {
-            let mut lost = self.shared.trimmed.write();
+        self.shared.lose(|lost| {
             for topic in topics {
                 let state = fold.get(topic.as_str()).filter(|_| !is_on(Mutant::SweepInSight));
                 lost.extend(state.map(|state| (topic, state.trimmed)));
@@ -236,7 +239,7 @@ impl Writer {
             if !dropped.is_empty() {
                 lost.retain(|topic, _| fold.get(topic.as_str()).is_some());
             }
-        }
+        });
         if !dropped.is_empty() {
             self.limits.cool(fold, self.tail.segment.base);
         }

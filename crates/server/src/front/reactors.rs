@@ -154,9 +154,7 @@ impl Ground {
         // First of all: nothing may be open that only the other table has.
         let (listeners, connections_max) = match listeners {
             Listeners::Shared(listeners) => (listeners, usize::MAX),
-            Listeners::Own(numbers) => {
-                (table::own(&numbers)?, descriptors::connections_available(usize::MAX, 1))
-            }
+            Listeners::Own(numbers) => (table::own(&numbers)?, descriptors::connections_of_one_table()),
         };
         let Self { app, service, room, runtime } = self.clone();
         let config = Config {
