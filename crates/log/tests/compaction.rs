@@ -524,9 +524,22 @@ fn what_a_compacted_file_stands_for_goes_whatever_is_left_of_it() {
     assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Note));
     drop(open(&odd, &clock, &small()));
     assert!(!odd.names().contains(name));
-    // Of one that may have stood for others nobody knows for which.
+    // Of one that may have stood for others nobody knows for which. So it is with the compacted one when nothing is left.
+    let nothing = disk.copy(1);
+    nothing.put(&first, &[]);
     odd.put(name, &[7; 50]);
-    assert!(Manual::open(odd, &clock, small()).is_err());
+    for odd in [odd, nothing] {
+        assert!(Manual::open(odd.clone(), &clock, small()).is_err());
+        assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Damage));
+        let repaired = tools::repair(&odd, false).unwrap();
+        let lost = repaired.lost.last().expect("what nobody can read").last;
+        let log = open(&odd, &clock, &small());
+        let left = log.all("**");
+        assert_eq!(left, alive.iter().filter(|record| record.seq > lost).cloned().collect::<Vec<_>>());
+        assert!(!left.is_empty() && log.log.bounds().oldest > Seq(1), "{:?}", log.log.bounds());
+        drop(log);
+        assert!(tools::verify(&odd).unwrap().grade() < Some(Grade::Damage));
+    }
     // What is another log's, or another version's, is nobody's to remove.
     let (other, _, _) = half_dead(9);
     for (is_newer, found) in [(true, "version"), (false, "another log")] {

@@ -224,8 +224,17 @@ impl Exam {
         let kept_facts = || kept.iter().filter_map(|opened| opened.header.as_ref()?.0.previous.as_ref());
         let emptied: Vec<Seq> =
             gone.iter().map(|opened| opened.base).filter(|base| *base >= oldest).collect();
-        let emptied: Vec<Seq> =
+        let mut emptied: Vec<Seq> =
             emptied.into_iter().filter(|base| kept_facts().any(|facts| facts.base == *base)).collect();
+        // Of one without a header nobody knows for how many it stood: the next one may tell of any of them.
+        let headless = gone.iter().filter(|opened| opened.base >= oldest && opened.header.is_none());
+        for Opened { base, .. } in headless.filter(|opened| !is_superseded(opened.base)) {
+            let next = kept.iter().find(|kept| kept.base > *base).and_then(|kept| kept.header.as_ref());
+            let before = next.and_then(|(header, _)| header.previous.as_ref());
+            if let Some(before) = before.filter(|before| before.base > *base) {
+                emptied.extend([*base, before.base]);
+            }
+        }
         for opened in gone.iter().filter(|opened| !emptied.contains(&opened.base)) {
             let (found, means) =
                 ("history that was let go, or a segment without a batch", "the next start removes it");
