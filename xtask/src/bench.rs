@@ -33,7 +33,7 @@ const LOAD_CORE: &str = "1";
 const SERVER_CORE: &str = "0";
 
 /// The servers that take the same publishes.
-const PEERS: [&str; 3] = ["axum", "durable-streams", "tidings"];
+const PEERS: [&str; 4] = ["axum", "axum-synced", "durable-streams", "tidings"];
 
 /// Runs it.
 ///
@@ -70,6 +70,8 @@ pub(crate) fn run(root: &Path, choice: &Choice) -> Result<(), Failure> {
     report.run("", &mut bench.log("memory", &large))?;
     report.ratio("publish durable-streams", "requests/tidings", "requests/durable-streams");
     report.ratio("publish axum", "requests/tidings", "requests/axum");
+    report.ratio("publish axum synced", "requests/tidings", "requests/axum-synced");
+    report.ratio("axum synced to axum", "requests/axum-synced", "requests/axum");
     report.finish()
 }
 

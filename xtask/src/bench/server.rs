@@ -119,6 +119,11 @@ fn command(peer: &str, bench: &Bench, data: &Path, port: &str) -> Result<Command
             return Ok(command);
         }
         "axum" => ours("tidings-peer-axum"),
+        "axum-synced" => {
+            let mut command = ours("tidings-peer-axum");
+            command.arg("--synced").arg(data.join("bodies"));
+            command
+        }
         "websocket" => ours("tidings-peer-websocket"),
         "bare" | "bare-each" | "bare-own" | "bare-websocket" => {
             let mut command = ours("tidings-peer-bare");
