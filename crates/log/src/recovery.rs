@@ -180,6 +180,7 @@ fn start(
         is_removal_asked: false,
         erasing: Erasing::default(),
         orphans: Vec::new(),
+        begun: Vec::new(),
         is_removal_open: false,
         batch: Forming::default(),
         state: State::Running,

@@ -52,6 +52,9 @@ pub(crate) struct Writer {
     pub(crate) erasing: Erasing,
     /// Segments that are removed from view and still to be removed from disk, oldest first.
     pub(crate) orphans: Vec<Arc<SealedSegment>>,
+    /// Segments that could not be made: something of them may be in the directory. As long as that is so, nothing older is
+    /// removed: a start could not tell such a file from a segment of which nothing is left.
+    pub(crate) begun: Vec<Seq>,
     /// History was removed from view without a checkpoint that knows of it, and its files are still there: a crash
     /// could bring it back. Until then nothing is answered that could rest on its absence.
     pub(crate) is_removal_open: bool,

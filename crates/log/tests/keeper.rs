@@ -3,12 +3,14 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use common::*;
 use tidings_hub::ports::{Health, Log};
 use tidings_hub::{Selectors, Seq};
-use tidings_log::{EmbeddedLog, LogConfig};
+use tidings_log::tools::{self, Grade};
+use tidings_log::{Disk, DiskFile, EmbeddedLog, LockError, LogConfig};
 use tidings_testkit::disk::{Call, Fault, SimDisk};
 
 fn open(disk: &SimDisk, config: LogConfig) -> Manual {
@@ -83,6 +85,118 @@ fn a_clean_end_waits_for_the_keeper() {
     assert_eq!(count(&disk, ".tmp"), 0);
     let through = disk.names().into_iter().filter(|name| name.ends_with(".ckpt")).max().unwrap();
     assert_eq!(through, format!("{:020}.ckpt", 40));
+}
+
+/// A disk that has no space for the next segment and cannot remove what was begun of it, and later none for checkpoints.
+#[derive(Clone)]
+struct Tight {
+    disk: SimDisk,
+    state: Arc<Mutex<Tightness>>,
+}
+
+#[derive(Default)]
+struct Tightness {
+    is_next_refused: bool,
+    begun: Option<String>,
+    is_begun_kept: bool,
+    are_checkpoints_refused: bool,
+}
+
+impl Tight {
+    fn state(&self) -> MutexGuard<'_, Tightness> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Disk for Tight {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.create(name)?;
+        let mut state = self.state();
+        if name.ends_with(".log") && std::mem::take(&mut state.is_next_refused) {
+            (state.begun, state.is_begun_kept) = (Some(name.into()), true);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(file)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if to.ends_with(".ckpt") && self.state().are_checkpoints_refused {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.rename(from, to)
+    }
+
+    fn unlink(&self, name: &str) -> io::Result<()> {
+        let state = self.state();
+        if state.is_begun_kept && state.begun.as_deref() == Some(name) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.disk.unlink(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>, LockError> {
+        self.disk.lock()
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.disk.place(name)
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        self.disk.random()
+    }
+}
+
+#[test]
+fn a_segment_that_could_only_be_begun_goes_before_what_was_there_before_it() {
+    // Else a start could not tell it from one of which nothing is left.
+    let tight = Tight { disk: SimDisk::seeded(1), state: Arc::default() };
+    let config = LogConfig { retention_bytes: Some(3_000), ..config() };
+    let mut log = Manual::open(tight.clone(), &TestClock::at(1), config.clone()).unwrap();
+    let logs = || tight.disk.names().into_iter().filter(|name| name.ends_with(".log")).collect::<Vec<_>>();
+    let is_begun_there = || tight.state().begun.as_ref().is_some_and(|begun| logs().contains(begun));
+    let mut first = None;
+    for n in 0..120 {
+        match n {
+            30 => tight.state().is_next_refused = true,
+            50 => tight.state().are_checkpoints_refused = true,
+            90 => tight.state().is_begun_kept = false,
+            100 => tight.state().are_checkpoints_refused = false,
+            _ => {}
+        }
+        drop(log.one(publish("a", &format!("{n} {}", "x".repeat(100)))));
+        if n % 4 == 0 {
+            log.clock.pass(2_000);
+            log.tick();
+        }
+        match n {
+            40..90 => {
+                assert!(is_begun_there(), "event {n}");
+                assert_eq!(first.get_or_insert_with(|| logs()[0].clone()), &logs()[0], "event {n}");
+            }
+            90.. => assert!(!is_begun_there(), "event {n}"),
+            _ => {}
+        }
+        // A kill may come at any time.
+        let copy = tight.disk.copy(1);
+        let report = tools::verify(&copy).unwrap();
+        assert!(report.grade() < Some(Grade::Damage), "event {n}: {report:?}");
+        drop(open(&copy, config.clone()));
+    }
+    log.tick();
+    assert!(log.log.bounds().oldest > Seq(60), "in the end history goes: {:?}", log.log.bounds());
 }
 
 #[test]

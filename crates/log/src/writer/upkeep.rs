@@ -120,7 +120,9 @@ impl Writer {
             previous: Some(facts.clone()),
             compacted: None,
         };
-        let next = Tail::create(disk, &header)?;
+        let next = Tail::create(disk, &header);
+        self.begun.retain(|base| *base != header.base);
+        let next = next.inspect_err(|_| self.begun.push(header.base))?;
         self.tail.give_room_back();
         let old = self.tail.follow(next);
         let sealed = Arc::new(SealedSegment::new(facts, old.salt, Some(old)));
@@ -246,9 +248,17 @@ impl Writer {
         self.orphans.extend(dropped);
     }
 
-    /// Removes files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
+    /// Removes what could only be begun; then files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
     /// hole is ever left behind.
     pub(super) fn remove_orphans(&mut self) {
+        while let Some(base) = self.begun.last().copied() {
+            if let Err(error) = remove_segment(&*self.shared.disk, base) {
+                let file = self.shared.disk.place(&file_name(base, LOG));
+                tracing::warn!(file, %error, "what was begun of a segment could not be removed");
+                return;
+            }
+            self.begun.pop();
+        }
         while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.facts.last <= self.known_through)
         {
             let base = orphan.facts.base;
