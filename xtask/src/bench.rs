@@ -97,7 +97,7 @@ impl Bench {
             command.args(["build", "--quiet", "--profile", self.profile.name()]);
             command
         };
-        report.run("", cargo().args(["-p", "tidings"]).current_dir(&self.root))?;
+        report.run("", cargo().args(["-p", "tidings", "-p", "tidings-history"]).current_dir(&self.root))?;
         report.run("", cargo().current_dir(self.root.join("bench")))?;
         for alone in ["load", "websocket"] {
             let mut command = cargo();
@@ -118,6 +118,11 @@ impl Bench {
     /// Our binary.
     fn tidings(&self) -> PathBuf {
         self.root.join("target").join(self.profile.dir()).join("tidings")
+    }
+
+    /// The history checker, for traces.
+    fn judge(&self) -> PathBuf {
+        self.root.join("target").join(self.profile.dir()).join("tidings-judge")
     }
 
     /// A program of `bench/`.

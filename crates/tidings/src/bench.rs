@@ -5,6 +5,7 @@
 //!
 //! - [`plan`]: what was typed · [`crew`]: the workers, from outside · [`worker`]: one of them, from inside
 //! - [`scan`]: a response, byte by byte · [`publisher`] · [`server`]: what the system knows of a local server · [`report`]
+//! - [`trace`]: what was published and received, for a judge
 
 mod crew;
 mod plan;
@@ -13,6 +14,7 @@ mod publisher;
 mod report;
 mod scan;
 mod server;
+mod trace;
 mod worker;
 
 use std::io::Write as _;
@@ -40,6 +42,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 /// What cannot be measured, and why.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let plan = Plan::read(matches)?;
+    if let Some(dir) = &plan.trace {
+        trace::make(dir)?;
+    }
     let server = Server::find(&plan);
     let before = server.as_ref().and_then(Server::memory_bytes);
     let mut crew = Crew::start(&plan)?;
@@ -111,6 +116,7 @@ fn publish(
     if let (Some(before), Some(after)) = (cpu, server.and_then(Server::cpu_us)) {
         report.cpu(after.saturating_sub(before));
     }
+    publisher.end()?;
     Ok(published)
 }
 

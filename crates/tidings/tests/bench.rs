@@ -4,6 +4,7 @@
 
 mod process;
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use process::{DESCRIPTORS_MAX, HubProcess};
@@ -71,6 +72,41 @@ fn every_event_is_counted_once_and_the_server_is_found() {
     let idle =
         measure(&url, &["--subscribers", "50", "--no-publish", "--duration", "0.1", "--settle", "0.1"]);
     assert_eq!((&idle["streams"], &idle["published"]), (&50.into(), &0.into()));
+}
+
+#[test]
+fn what_it_wrote_down_can_be_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = HubProcess::start(&dir.path().join("data"), &["--durability", "fsync"]);
+    let traces = ["paced", "flat"].map(|name| dir.path().join(name));
+    let judged = |trace: &Path, url: &str, more: &[&str]| {
+        let told = ["--warm-up", "0", "--trace", trace.to_str().unwrap()];
+        let found = measure(&hub.url(url), &[more, &told].concat());
+        let judged = tidings_history::trace::read(trace).unwrap();
+        assert_eq!(judged.history.check(), []);
+        (found, judged)
+    };
+    let paced = ["--subscribers", "30", "--topics", "3", "--rate", "60", "--duration", "0.5"];
+    let (found, paced) = judged(&traces[0], "/topics/paced-{}", &paced);
+    let published = found["published"].as_u64().unwrap();
+    // Five or six of the sixteen for each topic, which has a third of all.
+    assert_eq!((paced.streams, paced.history.events()), (16, published / 3 * 16));
+    assert_eq!(u64::try_from(paced.published.1).unwrap(), published);
+    let flat = ["--subscribers", "20", "--flat-out", "--batch", "8", "--duration", "0.5"];
+    let (found, flat) = judged(&traces[1], "/topics/flat", &flat);
+    assert_eq!(flat.history.events(), found["published"].as_u64().unwrap() * 16);
+    let again = bench(&hub.url("/topics/flat"), &["--trace", traces[1].to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"), "{again:?}");
+    // And a stream that lacks one, or has one twice, is found.
+    let stream = traces[1].join("stream-3");
+    let text = std::fs::read_to_string(&stream).unwrap();
+    let at = text.match_indices("id: ").nth(5).unwrap().0 - 4;
+    let end = at + 4 + text[at + 4..].find("\n\n").unwrap() + 4;
+    for hurt in [format!("{}{}", &text[..at], &text[end..]), format!("{}{}", &text[..end], &text[at..])] {
+        std::fs::write(&stream, hurt).unwrap();
+        let violations = tidings_history::trace::read(&traces[1]).unwrap().history.check();
+        assert_eq!(violations.len(), 1, "{violations:?}");
+    }
 }
 
 #[test]

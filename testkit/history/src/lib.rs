@@ -42,6 +42,7 @@ mod facts;
 mod kept;
 mod pattern;
 mod place;
+pub mod trace;
 mod violation;
 mod walk;
 

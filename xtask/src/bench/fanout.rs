@@ -1,11 +1,13 @@
 //! `cargo xtask bench fanout`: delivery to many streams, by turns with peers and with bare loops as the limit.
 //!
 //! Each case is a fresh server on one core and `tidings bench` on the other. Where the bare loop is the yardstick, which
-//! keeps nothing, ours keeps nothing either (`--durability memory`); what `fsync` adds is a case of its own.
+//! keeps nothing, ours keeps nothing either (`--durability memory`); what `fsync` adds is a case of its own. What some of
+//! our streams received is judged by the history checker.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -141,7 +143,17 @@ fn measure(
     load.args(["--subscribers", &choice.subscribers.to_string(), "--topics", &case.topics.to_string()]);
     load.args(["--duration", &choice.seconds.to_string(), "--workers", "1", "--quiet"]).args(how);
     load.arg("--json").arg(&json);
+    let trace = bench.dir.join("trace");
+    if case.peer == "tidings" {
+        _ = std::fs::remove_dir_all(&trace);
+        load.arg("--trace").arg(&trace);
+    }
     report.run("", &mut load)?;
+    drop(server);
+    if case.peer == "tidings" {
+        // Each of its streams had what was published, in order and once: not by the load's own word.
+        report.run(&format!("{} ", case.name), Command::new(bench.judge()).arg(&trace))?;
+    }
     let text = std::fs::read_to_string(&json).map_err(|error| format!("no result: {error}"))?;
     let result: Value = serde_json::from_str(&text).map_err(|error| format!("no result: {error}"))?;
     report.note(&serde_json::to_string(&result).unwrap_or_default());

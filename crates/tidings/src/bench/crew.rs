@@ -85,6 +85,9 @@ impl Crew {
             if let Some(source) = plan.source(number, std::process::id()) {
                 say("source", source.to_string());
             }
+            if let Some(dir) = &plan.trace {
+                say("trace", dir.display().to_string());
+            }
             plan.headers.iter().for_each(|header| say("header", header.clone()));
             let mut child = command
                 .spawn()

@@ -39,6 +39,7 @@ pub(super) struct Plan {
     pub(super) pid: Option<u32>,
     pub(super) json: Option<PathBuf>,
     pub(super) svg: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
     pub(super) quiet: bool,
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn command() -> Command {
         .arg(option("pid", "PID", "", "The server's process; by default the one that listens at URL on this machine"))
         .arg(option("json", "FILE", "", "Write the result as JSON"))
         .arg(option("svg", "FILE", "", "Draw the latencies"))
+        .arg(option("trace", "DIR", "", "Write down what is published and answered, and what the first 16 streams of each process receive"))
         .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue).help("Show no progress"))
 }
 
@@ -154,6 +156,7 @@ impl Plan {
             pid: pid.and_then(|pid| u32::try_from(pid).ok()),
             json: text("json").map(PathBuf::from),
             svg: text("svg").map(PathBuf::from),
+            trace: text("trace").map(PathBuf::from),
             quiet: matches.get_flag("quiet"),
         })
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::crew::Crew;
 use super::plan::{Pace, Plan, host, resolve, with_topic};
 use super::scan::write_mark;
+use super::trace::Published;
 use super::worker::now_ns;
 use crate::failure::Failure;
 
@@ -29,6 +30,7 @@ pub(super) struct Publisher {
     request: Vec<u8>,
     body: Vec<u8>,
     late: Duration,
+    trace: Option<Published>,
 }
 
 impl Publisher {
@@ -62,7 +64,17 @@ impl Publisher {
             request: Vec::new(),
             body: Vec::new(),
             late: Duration::ZERO,
+            trace: Published::new(plan)?,
         })
+    }
+
+    /// Nothing more is published.
+    ///
+    /// # Errors
+    /// What was to be written down was not.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        let ended = self.trace.map_or(Ok(()), Published::end);
+        ended.map_err(|error| Failure::new(format!("the trace is not whole: {error}")))
     }
 
     /// How many events were published so far.
@@ -148,13 +160,16 @@ impl Publisher {
         self.request.extend_from_slice(&self.body);
         let failed = |error: std::io::Error| Failure::new(format!("an event was not answered: {error}"));
         self.connection.get_mut().write_all(&self.request).map_err(failed)?;
-        self.answer().map_err(failed)??;
+        let answer = self.answer().map_err(failed)??;
+        if let Some(trace) = &mut self.trace {
+            trace.note(topic, first, self.batch, planned_ns, &answer).map_err(failed)?;
+        }
         self.published += self.batch;
         Ok(())
     }
 
     /// Reads an answer whole.
-    fn answer(&mut self) -> std::io::Result<Result<(), Failure>> {
+    fn answer(&mut self) -> std::io::Result<Result<String, Failure>> {
         let mut line = String::new();
         self.connection.read_line(&mut line)?;
         if line.is_empty() {
@@ -195,6 +210,10 @@ impl Publisher {
         }
         let is_fine = status.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
         let text = String::from_utf8_lossy(&body);
-        Ok(if is_fine { Ok(()) } else { Err(Failure::new(format!("an event was refused: {status} {text}"))) })
+        Ok(if is_fine {
+            Ok(text.into_owned())
+        } else {
+            Err(Failure::new(format!("an event was refused: {status} {text}")))
+        })
     }
 }

@@ -9,7 +9,8 @@ use crate::failure::Failure;
 
 /// What the parent types.
 pub(crate) fn command() -> Command {
-    let args = ["addr", "host", "path", "source", "first", "count", "topics", "connecting", "header"];
+    let args =
+        ["addr", "host", "path", "source", "first", "count", "topics", "connecting", "header", "trace"];
     let arg = |name: &'static str| Arg::new(name).long(name).num_args(1).action(clap::ArgAction::Append);
     Command::new("bench-worker").hide(true).args(args.map(arg))
 }
@@ -46,9 +47,11 @@ pub(super) fn now_ns() -> u64 {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::io::Write as _;
+    use std::fs::File;
+    use std::io::{BufWriter, Write as _};
     use std::net::{IpAddr, SocketAddr};
     use std::os::fd::OwnedFd;
+    use std::path::PathBuf;
     use std::time::{Duration, Instant};
 
     use clap::ArgMatches;
@@ -57,6 +60,7 @@ mod linux {
     use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
     use super::super::scan::{Refused, Scan, Tally};
+    use super::super::trace;
     use super::now_ns;
     use crate::failure::Failure;
 
@@ -69,6 +73,7 @@ mod linux {
         /// What is left of the request.
         request: Option<Vec<u8>>,
         scan: Scan,
+        trace: Option<BufWriter<File>>,
     }
 
     pub(super) struct Worker {
@@ -81,6 +86,7 @@ mod linux {
         count: u64,
         topics: u64,
         connecting_max: usize,
+        trace: Option<PathBuf>,
         epoll: OwnedFd,
         streams: Vec<Option<Stream>>,
         tally: Tally,
@@ -105,6 +111,7 @@ mod linux {
                 count: number("count"),
                 topics: number("topics").max(1),
                 connecting_max: text("connecting").parse().unwrap_or(256),
+                trace: matches.get_one::<String>("trace").map(PathBuf::from),
                 epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?,
                 streams: Vec::new(),
                 tally: Tally::new()?,
@@ -122,7 +129,7 @@ mod linux {
             let mut events = Vec::with_capacity(1_024);
             let mut told = Instant::now();
             loop {
-                self.connect_more();
+                self.connect_more()?;
                 let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                 events.clear();
                 let spare = rustix::buffer::spare_capacity(&mut events);
@@ -138,7 +145,7 @@ mod linux {
                             Ok(_) => self.begin_to_count(),
                         }
                     } else {
-                        self.handle(usize::try_from(event.data.u64()).unwrap_or(usize::MAX), event.flags);
+                        self.handle(usize::try_from(event.data.u64()).unwrap_or(usize::MAX), event.flags)?;
                     }
                 }
                 if told.elapsed() >= TELL_EVERY {
@@ -153,20 +160,26 @@ mod linux {
             self.tally.bytes = 0;
         }
 
-        fn connect_more(&mut self) {
+        fn connect_more(&mut self) -> Result<(), Failure> {
             let settled = usize::try_from(self.tally.opened + self.failed).unwrap_or(usize::MAX);
             while (self.streams.len() as u64) < self.count
                 && self.streams.len().saturating_sub(settled) < self.connecting_max
             {
                 let number = self.streams.len();
                 match self.connect(number) {
-                    Ok(stream) => self.streams.push(Some(stream)),
+                    Ok(mut stream) => {
+                        if let Some(dir) = self.trace.as_ref().filter(|_| number < trace::STREAMS) {
+                            stream.trace = Some(trace::stream(dir, self.first + number as u64)?);
+                        }
+                        self.streams.push(Some(stream));
+                    }
                     Err(error) => {
                         self.streams.push(None);
                         self.fail(error.to_string());
                     }
                 }
             }
+            Ok(())
         }
 
         fn connect(&self, number: usize) -> Result<Stream, Errno> {
@@ -192,37 +205,43 @@ mod linux {
             request.push_str("\r\n");
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(number as u64), flags)?;
-            Ok(Stream { socket, request: Some(request.into_bytes()), scan: Scan::default() })
+            Ok(Stream { socket, request: Some(request.into_bytes()), scan: Scan::default(), trace: None })
         }
 
-        fn handle(&mut self, number: usize, flags: epoll::EventFlags) {
-            let Some(Some(stream)) = self.streams.get_mut(number) else { return };
+        fn handle(&mut self, number: usize, flags: epoll::EventFlags) -> Result<(), Failure> {
+            let Some(Some(stream)) = self.streams.get_mut(number) else { return Ok(()) };
             if flags.contains(epoll::EventFlags::OUT)
                 && let Some(request) = stream.request.take()
             {
                 // A request fits into an empty buffer.
                 if rustix::net::send(&stream.socket, &request, SendFlags::NOSIGNAL) != Ok(request.len()) {
-                    return self.drop_stream(number, "the connection was refused");
+                    self.drop_stream(number, "the connection was refused");
+                    return Ok(());
                 }
             }
-            loop {
-                let Some(Some(stream)) = self.streams.get_mut(number) else { return };
+            let why = loop {
+                let Some(Some(stream)) = self.streams.get_mut(number) else { return Ok(()) };
                 match rustix::net::recv(&stream.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                    Ok((0, _)) => return self.drop_stream(number, "the server ended the stream"),
+                    Ok((0, _)) => break "the server ended the stream".to_owned(),
                     Ok((read, _)) => {
                         let bytes = &self.buffer[..read];
+                        if let Some(trace) = &mut stream.trace {
+                            trace.write_all(bytes).map_err(not_whole)?;
+                        }
                         if let Err(Refused(why)) = stream.scan.read(bytes, now_ns(), &mut self.tally) {
-                            return self.drop_stream(number, &why);
+                            break why;
                         }
                         if read < self.buffer.len() {
-                            break;
+                            return Ok(());
                         }
                     }
-                    Err(Errno::AGAIN) => break,
+                    Err(Errno::AGAIN) => return Ok(()),
                     Err(Errno::INTR) => {}
-                    Err(error) => return self.drop_stream(number, &error.to_string()),
+                    Err(error) => break error.to_string(),
                 }
-            }
+            };
+            self.drop_stream(number, &why);
+            Ok(())
         }
 
         fn drop_stream(&mut self, number: usize, why: &str) {
@@ -248,6 +267,9 @@ mod linux {
         }
 
         fn finish(mut self) -> Result<(), Failure> {
+            for stream in self.streams.iter_mut().flatten() {
+                stream.trace.as_mut().map_or(Ok(()), BufWriter::flush).map_err(not_whole)?;
+            }
             self.tell()?;
             let mut text = String::new();
             for value in self.tally.latency_us.iter_recorded() {
@@ -263,6 +285,10 @@ mod linux {
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(|error| Failure::new(format!("nobody listens to the worker: {error}")))
+    }
+
+    fn not_whole(error: std::io::Error) -> Failure {
+        Failure::new(format!("the trace is not whole: {error}"))
     }
 
     fn system(error: Errno) -> Failure {

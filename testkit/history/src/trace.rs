@@ -1,0 +1,190 @@
+//! A measurement of `tidings bench --trace DIR` as a history: what it published and was answered, and what its first
+//! streams received, byte by byte.
+//!
+//! Written by hand on purpose, as all of this crate: what reads the streams here is not what the product reads with.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{History, Publish, PublishId, Reader, ReaderId, Start};
+
+/// What was read of a trace.
+#[derive(Debug)]
+pub struct Trace {
+    /// To be judged.
+    pub history: History,
+    /// Streams that were written down.
+    pub streams: usize,
+    /// Events that were published, and how many of them are known by their own id.
+    pub published: (usize, usize),
+}
+
+/// Reads a trace.
+///
+/// # Errors
+/// What is missing, or is none.
+pub fn read(dir: &Path) -> Result<Trace, String> {
+    let text = |name: &str| {
+        fs::read_to_string(dir.join(name)).map_err(|error| format!("{}: {error}", dir.join(name).display()))
+    };
+    let plan = text("plan")?;
+    let plan_of = |key: &str| {
+        let mut lines = plan.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        lines.next().ok_or_else(|| format!("plan: it does not say {key}"))
+    };
+    let (read, publish) = (plan_of("read")?, plan_of("publish")?);
+    let topics: u64 = plan_of("topics")?.parse().map_err(|_| "plan: topics is no number".to_owned())?;
+    let mut trace = Trace { history: History::new(), streams: 0, published: (0, 0) };
+    for line in text("published")?.lines() {
+        trace.published(line, publish).ok_or_else(|| format!("published: {line}"))?;
+    }
+    let mut streams = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|error| error.to_string())? {
+        let name = entry.map_err(|error| error.to_string())?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("stream-")?.parse::<u64>().ok());
+        streams.extend(number);
+    }
+    streams.sort_unstable();
+    for number in streams {
+        let name = format!("stream-{number}");
+        let bytes = fs::read(dir.join(&name)).map_err(|error| format!("{name}: {error}"))?;
+        let topic = topic(read, number % topics.max(1)).ok_or_else(|| format!("plan: read {read}"))?;
+        let reader = trace.history.reader(Reader::new(&name).wants(&[&topic]));
+        let body = body(&bytes).ok_or_else(|| format!("{name}: no head of an answer"))?;
+        trace.history.connected(reader, Start::Tail);
+        for block in blocks(&body) {
+            block.tell(&mut trace.history, reader);
+        }
+        trace.history.caught_up(reader);
+        trace.streams += 1;
+    }
+    Ok(trace)
+}
+
+impl Trace {
+    /// `TOPIC FIRST COUNT NANOSECONDS ANSWER`: a request that was answered.
+    fn published(&mut self, line: &str, path: &str) -> Option<()> {
+        let mut words = line.splitn(5, ' ');
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (topic_number, first, count, ns) = (number()?, number()?, number()?, number()?);
+        let answer = words.next()?;
+        let topic = topic(path, topic_number)?;
+        let values = (first..first.checked_add(count)?).map(|seq| format!("@{seq}@{ns}@"));
+        let sent: Vec<PublishId> =
+            values.map(|value| self.history.sent(Publish::new(&value, &[&topic]))).collect();
+        self.published.0 += sent.len();
+        let mut acked = |publish: Option<&PublishId>, key: &str| {
+            if let (Some(publish), Some(id)) = (publish, string(answer, key)) {
+                self.history.acked(*publish, id);
+                self.published.1 += 1;
+            }
+        };
+        acked(sent.last(), "last_id");
+        if sent.len() > 1 {
+            acked(sent.first(), "first_id");
+        }
+        Some(())
+    }
+}
+
+/// The text under a key of a flat JSON object without escapes.
+fn string<'a>(json: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = json.split_once(&format!("\"{key}\":\""))?;
+    Some(rest.split_once('"')?.0)
+}
+
+/// The topic that a path names, where `{}` stands for a number.
+fn topic(path: &str, number: u64) -> Option<String> {
+    let name = path.split_once("/topics/")?.1.split('?').next()?;
+    Some(name.replace("%7B%7D", "{}").replace("{}", &number.to_string()))
+}
+
+/// What stands in an answer's body, as far as it came.
+fn body(answer: &[u8]) -> Option<Vec<u8>> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let (head, mut rest) = answer.split_at_checked(end + 4)?;
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    if !head.lines().any(|line| line.starts_with("transfer-encoding:") && line.contains("chunked")) {
+        return Some(rest.to_vec());
+    }
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|bytes| bytes == b"\r\n") {
+        let size = rest.get(..end).and_then(|size| std::str::from_utf8(size).ok());
+        let Some(size) = size.and_then(|size| usize::from_str_radix(size.trim(), 16).ok()) else { break };
+        let from = end + 2;
+        body.extend_from_slice(rest.get(from..(from + size).min(rest.len())).unwrap_or_default());
+        rest = rest.get(from + size + 2..).unwrap_or_default();
+    }
+    Some(body)
+}
+
+/// What one block of an event stream says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Block {
+    id: Option<String>,
+    event: String,
+    data: Option<String>,
+}
+
+impl Block {
+    fn tell(&self, history: &mut History, reader: ReaderId) {
+        let id = self.id.as_deref().unwrap_or("");
+        match (&self.data, self.event.as_str()) {
+            (None, _) if self.id.is_none() => {}
+            (_, "tidings.gap") => history.gap(reader, id),
+            (None, _) => history.cursor(reader, id),
+            (Some(data), _) => history.saw(reader, id, None, mark(data)),
+        }
+    }
+}
+
+/// What tells an event from all others: its padding does not.
+fn mark(data: &str) -> &str {
+    let end = data.match_indices('@').nth(2).map_or(data.len(), |(at, _)| at + 1);
+    data.get(..end).unwrap_or(data)
+}
+
+/// The blocks that came whole.
+fn blocks(body: &[u8]) -> Vec<Block> {
+    let text = String::from_utf8_lossy(body);
+    let (mut blocks, mut block) = (Vec::new(), Block::default());
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => block.id = Some(value.into()),
+            "event" => block.event = value.into(),
+            "data" => match &mut block.data {
+                Some(data) => *data = format!("{data}\n{value}"),
+                None => block.data = Some(value.into()),
+            },
+            "" if line.is_empty() => blocks.push(std::mem::take(&mut block)),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_taken_out_of_its_chunks() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let whole = format!("{head}3\r\na\r\n\r\n4\r\nbcd\n\r\n");
+        assert_eq!(body(whole.as_bytes()).unwrap(), b"a\r\nbcd\n");
+        assert_eq!(body(&whole.as_bytes()[..whole.len() - 4]).unwrap(), b"a\r\nbc");
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap(), b"abc");
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);
+    }
+
+    #[test]
+    fn blocks_are_told_apart() {
+        let found = blocks(b"retry: 1\nid: 1.0\n\n: note\nid: 1.1\nevent: e\ndata: @1@2@xx\n\ndata: cut");
+        let cursor = Block { id: Some("1.0".into()), ..Block::default() };
+        let event = Block { id: Some("1.1".into()), event: "e".into(), data: Some("@1@2@xx".into()) };
+        assert_eq!(found, [cursor, event]);
+        assert_eq!((mark("@1@2@xx"), mark("x")), ("@1@2@", "x"));
+    }
+}
