@@ -120,9 +120,18 @@ impl Bench {
         self.root.join("target").join(self.profile.dir()).join("tidings")
     }
 
-    /// The history checker, for traces.
-    fn judge(&self) -> PathBuf {
-        self.root.join("target").join(self.profile.dir()).join("tidings-judge")
+    /// A directory for what a load writes down.
+    fn new_trace(&self) -> Result<PathBuf, Failure> {
+        let trace = self.dir.join("trace");
+        _ = std::fs::remove_dir_all(&trace);
+        std::fs::create_dir_all(&trace).map_err(|error| format!("{}: {error}", trace.display()))?;
+        Ok(trace)
+    }
+
+    /// Each of the streams that were written down had what was published, in order and once: not by the load's own word.
+    fn judge(&self, name: &str, report: &mut Report) -> Result<(), Failure> {
+        let judge = self.root.join("target").join(self.profile.dir()).join("tidings-judge");
+        report.run(&format!("{name} "), Command::new(judge).arg(self.dir.join("trace")))
     }
 
     /// A program of `bench/`.

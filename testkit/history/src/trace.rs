@@ -1,5 +1,8 @@
-//! A measurement of `tidings bench --trace DIR` as a history: what it published and was answered, and what its first
-//! streams received, byte by byte.
+//! A trace of a load (`tidings bench --trace DIR`, `bench/peers/load`) as a history: what it published and was answered, and
+//! what some of its streams asked for and received, byte by byte.
+//!
+//! `published` has a line for each request that was answered, or for a part of it: the path, the number of its first event,
+//! how many there were, the nanoseconds in their marks, and the answer. `stream-N` has a request and its response.
 //!
 //! Written by hand on purpose, as all of this crate: what reads the streams here is not what the product reads with.
 
@@ -27,16 +30,9 @@ pub fn read(dir: &Path) -> Result<Trace, String> {
     let text = |name: &str| {
         fs::read_to_string(dir.join(name)).map_err(|error| format!("{}: {error}", dir.join(name).display()))
     };
-    let plan = text("plan")?;
-    let plan_of = |key: &str| {
-        let mut lines = plan.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-        lines.next().ok_or_else(|| format!("plan: it does not say {key}"))
-    };
-    let (read, publish) = (plan_of("read")?, plan_of("publish")?);
-    let topics: u64 = plan_of("topics")?.parse().map_err(|_| "plan: topics is no number".to_owned())?;
     let mut trace = Trace { history: History::new(), streams: 0, published: (0, 0) };
     for line in text("published")?.lines() {
-        trace.published(line, publish).ok_or_else(|| format!("published: {line}"))?;
+        trace.published(line).ok_or_else(|| format!("published: {line}"))?;
     }
     let mut streams = Vec::new();
     for entry in fs::read_dir(dir).map_err(|error| error.to_string())? {
@@ -48,10 +44,14 @@ pub fn read(dir: &Path) -> Result<Trace, String> {
     for number in streams {
         let name = format!("stream-{number}");
         let bytes = fs::read(dir.join(&name)).map_err(|error| format!("{name}: {error}"))?;
-        let topic = topic(read, number % topics.max(1)).ok_or_else(|| format!("plan: read {read}"))?;
-        let reader = trace.history.reader(Reader::new(&name).wants(&[&topic]));
-        let body = body(&bytes).ok_or_else(|| format!("{name}: no head of an answer"))?;
-        trace.history.connected(reader, Start::Tail);
+        let (request, answer) = cut(&bytes).ok_or_else(|| format!("{name}: no request"))?;
+        let request = String::from_utf8_lossy(request);
+        let wants = request.split(' ').nth(1).map(topics).unwrap_or_default();
+        let wants: Vec<&str> = wants.iter().map(String::as_str).collect();
+        let reader = trace.history.reader(Reader::new(&name).wants(&wants));
+        let body = body(answer).ok_or_else(|| format!("{name}: no head of an answer"))?;
+        let after = request.lines().find_map(|line| line.strip_prefix("Last-Event-ID: "));
+        trace.history.connected(reader, after.map_or(Start::Tail, Start::After));
         for block in blocks(&body) {
             block.tell(&mut trace.history, reader);
         }
@@ -62,16 +62,17 @@ pub fn read(dir: &Path) -> Result<Trace, String> {
 }
 
 impl Trace {
-    /// `TOPIC FIRST COUNT NANOSECONDS ANSWER`: a request that was answered.
-    fn published(&mut self, line: &str, path: &str) -> Option<()> {
+    /// `PATH FIRST COUNT NANOSECONDS ANSWER`
+    fn published(&mut self, line: &str) -> Option<()> {
         let mut words = line.splitn(5, ' ');
+        let topics = topics(words.next()?);
+        let [topic] = topics.as_slice() else { return None };
         let mut number = || words.next()?.parse::<u64>().ok();
-        let (topic_number, first, count, ns) = (number()?, number()?, number()?, number()?);
+        let (first, count, ns) = (number()?, number()?, number()?);
         let answer = words.next()?;
-        let topic = topic(path, topic_number)?;
         let values = (first..first.checked_add(count)?).map(|seq| format!("@{seq}@{ns}@"));
         let sent: Vec<PublishId> =
-            values.map(|value| self.history.sent(Publish::new(&value, &[&topic]))).collect();
+            values.map(|value| self.history.sent(Publish::new(&value, &[topic]))).collect();
         self.published.0 += sent.len();
         let mut acked = |publish: Option<&PublishId>, key: &str| {
             if let (Some(publish), Some(id)) = (publish, string(answer, key)) {
@@ -93,16 +94,24 @@ fn string<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     Some(rest.split_once('"')?.0)
 }
 
-/// The topic that a path names, where `{}` stands for a number.
-fn topic(path: &str, number: u64) -> Option<String> {
-    let name = path.split_once("/topics/")?.1.split('?').next()?;
-    Some(name.replace("%7B%7D", "{}").replace("{}", &number.to_string()))
+/// The topics that a path names: `/topics/NAME`, or `?topic=NAME&topic=…`.
+fn topics(path: &str) -> Vec<String> {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    match path.strip_prefix("/topics/") {
+        Some(name) => vec![name.to_owned()],
+        None => query.split('&').filter_map(|pair| Some(pair.strip_prefix("topic=")?.to_owned())).collect(),
+    }
+}
+
+/// A head, and what follows it.
+fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    bytes.split_at_checked(end + 4)
 }
 
 /// What stands in an answer's body, as far as it came.
 fn body(answer: &[u8]) -> Option<Vec<u8>> {
-    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    let (head, mut rest) = answer.split_at_checked(end + 4)?;
+    let (head, mut rest) = cut(answer)?;
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     if !head.lines().any(|line| line.starts_with("transfer-encoding:") && line.contains("chunked")) {
         return Some(rest.to_vec());
@@ -177,6 +186,13 @@ mod tests {
         assert_eq!(body(&whole.as_bytes()[..whole.len() - 4]).unwrap(), b"a\r\nbc");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap(), b"abc");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);
+    }
+
+    #[test]
+    fn topics_are_found_in_both_ways_to_ask() {
+        assert_eq!(topics("/topics/a-1?from=tail"), ["a-1"]);
+        assert_eq!(topics("/events?topic=a&topic=b&limit=1"), ["a", "b"]);
+        assert!(topics("/other").is_empty());
     }
 
     #[test]

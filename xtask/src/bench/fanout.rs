@@ -7,7 +7,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -143,16 +142,13 @@ fn measure(
     load.args(["--subscribers", &choice.subscribers.to_string(), "--topics", &case.topics.to_string()]);
     load.args(["--duration", &choice.seconds.to_string(), "--workers", "1", "--quiet"]).args(how);
     load.arg("--json").arg(&json);
-    let trace = bench.dir.join("trace");
     if case.peer == "tidings" {
-        _ = std::fs::remove_dir_all(&trace);
-        load.arg("--trace").arg(&trace);
+        load.arg("--trace").arg(bench.new_trace()?);
     }
     report.run("", &mut load)?;
     drop(server);
     if case.peer == "tidings" {
-        // Each of its streams had what was published, in order and once: not by the load's own word.
-        report.run(&format!("{} ", case.name), Command::new(bench.judge()).arg(&trace))?;
+        bench.judge(case.name, report)?;
     }
     let text = std::fs::read_to_string(&json).map_err(|error| format!("no result: {error}"))?;
     let result: Value = serde_json::from_str(&text).map_err(|error| format!("no result: {error}"))?;

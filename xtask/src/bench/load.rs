@@ -27,6 +27,12 @@ impl Case<'_> {
         let mut load = pinned(LOAD_CORE, &bench.program("tidings-peer-load"));
         load.args([self.way, "--to", &server.address, "--pid", &server.pid().to_string()]);
         load.args(["--path", server.read, "--publish", server.path, "--clients", &clients.to_string()]);
-        report.run(&format!("{} ", self.name), load.args(self.load))
+        let is_judged = self.peer == "tidings" && matches!(self.way, "sse" | "storm");
+        if is_judged {
+            load.arg("--trace").arg(bench.new_trace()?);
+        }
+        report.run(&format!("{} ", self.name), load.args(self.load))?;
+        drop(server);
+        if is_judged { bench.judge(self.name, report) } else { Ok(()) }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use crate::wire::{Marks, Part, Wire};
 /// Connections that are being made at once: fewer than a usual backlog.
 const CONNECTING_MAX: usize = 512;
 const READ_BYTES: usize = 256 << 10;
+/// Clients that are written down, where there is a trace.
+const TRACED: usize = 16;
 /// What a client that never reads has room for.
 const STALLED_BYTES: usize = 4 << 10;
 /// As over an Ethernet. The loopback interface has segments of 64 KiB, for which the system would let the server queue more
@@ -56,6 +60,7 @@ struct Client {
     body: Vec<u8>,
     position: Option<String>,
     due_ns: u64,
+    trace: Option<BufWriter<File>>,
 }
 
 pub(crate) struct Clients {
@@ -106,6 +111,9 @@ impl Clients {
                 self.handle(event.data.u64() as usize, event.flags, &mut buffer);
             }
         }
+        for trace in self.clients.iter_mut().flatten().filter_map(|client| client.trace.as_mut()) {
+            trace.flush().expect("room for the trace");
+        }
         self.latency_us
     }
 
@@ -134,9 +142,11 @@ impl Clients {
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(number as u64), flags)?;
         // Whoever asks every so often asks at a moment of his own.
         let part = self.plan.interval.as_nanos() as u64 * number as u64 / self.plan.clients.max(1) as u64;
+        let request = self.plan.request(number, position.as_deref());
         Ok(Client {
             socket,
-            request: Some(self.plan.request(number, position.as_deref())),
+            trace: self.trace(number, &request),
+            request: Some(request),
             wire: Wire::default(),
             marks: Marks::default(),
             is_open: position.is_some(),
@@ -146,6 +156,15 @@ impl Clients {
             position,
             due_ns: now_ns() + part,
         })
+    }
+
+    /// Where it is written down what a client asks for and receives.
+    fn trace(&self, number: usize, request: &[u8]) -> Option<BufWriter<File>> {
+        let dir = self.plan.trace.as_ref().filter(|_| number < TRACED)?;
+        let file = File::create(dir.join(format!("stream-{number}"))).expect("a directory for the trace");
+        let mut file = BufWriter::new(file);
+        file.write_all(request).expect("room for the trace");
+        Some(file)
     }
 
     fn handle(&mut self, number: usize, flags: epoll::EventFlags, buffer: &mut [u8]) {
@@ -158,6 +177,9 @@ impl Clients {
                 Ok((0, _)) => return self.drop_client(number, "the server ended the connection"),
                 Ok((read, _)) => {
                     self.shared.bytes.fetch_add(read as u64, SeqCst);
+                    if let Some(trace) = &mut client.trace {
+                        trace.write_all(&buffer[..read]).expect("room for the trace");
+                    }
                     if !self.take(number, &buffer[..read]) {
                         return self.drop_client(number, "the server answers something else");
                     }

@@ -1,6 +1,7 @@
 //! What is to be measured, as it was typed.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str =
@@ -19,7 +20,9 @@ pub(crate) const USAGE: &str =
   --each N            topics that each client reads, where there are many 1
   --stalled N         clients more, which ask and never read              0
   --fill BYTES        published before, so that those stand still         0
-  --behind N          storm: events that each client lacks                100";
+  --behind N          storm: events that each client lacks                100
+  --trace DIR         sse, storm: write down what is published and answered,
+                      and what the first 16 clients ask for and receive";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -52,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) stalled: usize,
     pub(crate) fill: u64,
     pub(crate) behind: u64,
+    /// As `testkit/history` reads it.
+    pub(crate) trace: Option<PathBuf>,
     /// Sent with each request of a stream.
     pub(crate) last_event_id: Option<String>,
 }
@@ -85,6 +90,7 @@ impl Plan {
             stalled: 0,
             fill: 0,
             behind: 100,
+            trace: None,
             last_event_id: None,
         };
         for pair in pairs.chunks(2) {
@@ -113,6 +119,7 @@ impl Plan {
                 "--stalled" => plan.stalled = size()?,
                 "--fill" => plan.fill = number()?,
                 "--behind" => plan.behind = number()?,
+                "--trace" => plan.trace = Some(value.into()),
                 other => return Err(format!("{other} is unknown\n{USAGE}")),
             }
         }

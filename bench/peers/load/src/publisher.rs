@@ -3,7 +3,8 @@
 //! The schedule does not wait: an event whose turn came while an earlier one was not answered yet carries the moment that
 //! was planned. So a server that stops for a second shows a second of latency in all events of that second.
 
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ pub(crate) struct Publisher {
     request: Vec<u8>,
     body: Vec<u8>,
     buffer: Vec<u8>,
+    trace: Option<BufWriter<File>>,
 }
 
 impl Publisher {
@@ -33,7 +35,9 @@ impl Publisher {
         };
         let socket = connect().map_err(|error| format!("no connection to publish: {error}"))?;
         let (request, body, buffer) = (Vec::new(), Vec::new(), vec![0; 64 << 10]);
-        Ok(Self { socket, published: 0, expected: 0, request, body, buffer })
+        let trace = plan.trace.as_ref().map(|dir| File::create(dir.join("published")).map(BufWriter::new));
+        let trace = trace.transpose().map_err(|error| format!("no trace: {error}"))?;
+        Ok(Self { socket, published: 0, expected: 0, request, body, buffer, trace })
     }
 
     /// Publishes so many events in one request.
@@ -67,12 +71,13 @@ impl Publisher {
         self.request.extend_from_slice(&self.body);
         let failed = |error: std::io::Error| format!("an event was not answered: {error}");
         self.socket.write_all(&self.request).map_err(failed)?;
-        let (mut wire, mut status, mut is_whole) = (Wire::default(), 0, false);
+        let (mut wire, mut status, mut is_whole, mut answer) = (Wire::default(), 0, false, Vec::new());
         while !is_whole {
             let read = self.socket.read(&mut self.buffer).map_err(failed)?;
             let is_http = wire.read(&self.buffer[..read], |part| match part {
                 Part::Begun(said) => status = said,
                 Part::End => is_whole = true,
+                Part::Bytes(bytes) => answer.extend_from_slice(bytes),
                 _ => {}
             });
             if read == 0 || !is_http {
@@ -82,8 +87,17 @@ impl Publisher {
         if !(200..300).contains(&status) {
             return Err(format!("an event was refused: {status}"));
         }
+        if let Some(trace) = &mut self.trace {
+            note(trace, plan, self.published, count, ns, &answer).map_err(failed)?;
+        }
         self.published += count;
         Ok(())
+    }
+
+    /// Nothing more is published.
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        let ended = self.trace.as_mut().map_or(Ok(()), |trace| trace.flush());
+        ended.map_err(|error| format!("the trace is not whole: {error}"))
     }
 
     /// Publishes at the rate for about a time, at least once; each event stands in the middle of its turn, so that at the
@@ -108,6 +122,31 @@ impl Publisher {
         std::thread::sleep((turn * turns).saturating_sub(begun.elapsed()));
         Ok(late)
     }
+}
+
+/// Writes down a request that was answered. One for many topics is told event by event, of which the answer names the first
+/// and the last one.
+fn note(
+    trace: &mut BufWriter<File>,
+    plan: &Plan,
+    first: u64,
+    count: u64,
+    ns: u64,
+    answer: &[u8],
+) -> std::io::Result<()> {
+    let answer = String::from_utf8_lossy(answer).trim_end().replace('\n', " ");
+    if plan.topics == 1 {
+        return writeln!(trace, "{} {first} {count} {ns} {answer}", plan.publish);
+    }
+    for seq in first..first + count {
+        let id = match () {
+            () if seq + 1 == first + count => answer.clone(),
+            () if seq == first => answer.replace("last_id", "-").replace("first_id", "last_id"),
+            () => "-".to_owned(),
+        };
+        writeln!(trace, "/topics/bench-{} {seq} 1 {ns} {id}", topic(seq, plan.topics))?;
+    }
+    Ok(())
 }
 
 /// The topic of an event: each has its turn once before any has it again, and any few turns go all over them.

@@ -162,7 +162,8 @@ impl Publisher {
         self.connection.get_mut().write_all(&self.request).map_err(failed)?;
         let answer = self.answer().map_err(failed)??;
         if let Some(trace) = &mut self.trace {
-            trace.note(topic, first, self.batch, planned_ns, &answer).map_err(failed)?;
+            let path = with_topic(&plan.publish_url, topic);
+            trace.note(&path, first, self.batch, planned_ns, &answer).map_err(failed)?;
         }
         self.published += self.batch;
         Ok(())

@@ -5,8 +5,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use url::{Position, Url};
-
 use super::plan::Plan;
 use crate::failure::Failure;
 
@@ -29,32 +27,26 @@ pub(super) fn make(dir: &Path) -> Result<(), Failure> {
 pub(super) struct Published(BufWriter<File>);
 
 impl Published {
-    /// Writes down the plan. `None` if nobody wants it.
+    /// `None` if nobody wants it.
     ///
     /// # Errors
     /// The directory cannot be written to.
     pub(super) fn new(plan: &Plan) -> Result<Option<Self>, Failure> {
         let Some(dir) = &plan.trace else { return Ok(None) };
-        let path = |url: &Url| url[Position::BeforePath..Position::AfterQuery].to_owned();
-        let (read, publish) = (path(&plan.url), path(&plan.publish_url));
-        let text = format!("read {read}\npublish {publish}\ntopics {}\n", plan.topics);
-        let open = || {
-            std::fs::write(dir.join("plan"), text)?;
-            File::create(dir.join("published"))
-        };
-        Ok(Some(Self(BufWriter::new(open().map_err(|error| failed(dir, &error))?))))
+        let file = File::create(dir.join("published")).map_err(|error| failed(dir, &error))?;
+        Ok(Some(Self(BufWriter::new(file))))
     }
 
-    /// A request was answered: `TOPIC FIRST COUNT NANOSECONDS ANSWER`.
+    /// A request was answered: `PATH FIRST COUNT NANOSECONDS ANSWER`.
     pub(super) fn note(
         &mut self,
-        topic: u64,
+        path: &str,
         first: u64,
         count: u64,
         ns: u64,
         answer: &str,
     ) -> io::Result<()> {
-        writeln!(self.0, "{topic} {first} {count} {ns} {}", answer.trim_end().replace('\n', " "))
+        writeln!(self.0, "{path} {first} {count} {ns} {}", answer.trim_end().replace('\n', " "))
     }
 
     pub(super) fn end(mut self) -> io::Result<()> {
@@ -62,13 +54,17 @@ impl Published {
     }
 }
 
-/// Where a stream is written down.
+/// Where a stream is written down: what it asks for, and what it receives.
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub(super) fn stream(dir: &Path, number: u64) -> Result<BufWriter<File>, Failure> {
-    let file = File::create(dir.join(format!("stream-{number}")));
-    file.map(BufWriter::new).map_err(|error| failed(dir, &error))
+pub(super) fn stream(dir: &Path, number: u64, request: &[u8]) -> Result<BufWriter<File>, Failure> {
+    let begin = || {
+        let mut file = BufWriter::new(File::create(dir.join(format!("stream-{number}")))?);
+        file.write_all(request)?;
+        Ok(file)
+    };
+    begin().map_err(|error| failed(dir, &error))
 }
 
 fn failed(dir: &Path, error: &io::Error) -> Failure {

@@ -169,7 +169,8 @@ mod linux {
                 match self.connect(number) {
                     Ok(mut stream) => {
                         if let Some(dir) = self.trace.as_ref().filter(|_| number < trace::STREAMS) {
-                            stream.trace = Some(trace::stream(dir, self.first + number as u64)?);
+                            let request = stream.request.as_deref().unwrap_or_default();
+                            stream.trace = Some(trace::stream(dir, self.first + number as u64, request)?);
                         }
                         self.streams.push(Some(stream));
                     }
