@@ -161,6 +161,7 @@ fn start(
     let catalog = Catalog { sealed, active };
     let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, lost, config.index_cache_bytes));
     let monotonic_ms = clock.monotonic_ms();
+    let known_oldest = survey.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
     let known_through = survey.checkpoints.last().copied().unwrap_or(Seq::ZERO);
     let keeper = Keeper::new(Arc::clone(&shared), survey.checkpoints);
     Ok(Writer {
@@ -176,6 +177,7 @@ fn start(
         now: RetentionClock::new(wall_ms, monotonic_ms),
         keeper,
         known_through,
+        known_oldest,
         is_checkpoint_owed: false,
         is_removal_asked: false,
         erasing: Erasing::default(),
@@ -235,7 +237,8 @@ fn first_segment(
         previous,
         compacted: None,
     };
-    Tail::create(disk, &header).map_err(|failure| {
+    // What is left of it if that fails, the next start takes for what it is: nothing has been removed since.
+    Tail::create(disk, &header, &mut Vec::new()).map_err(|failure| {
         let kind = match &failure {
             Failure::Full(_) => io::ErrorKind::StorageFull,
             Failure::Failed(_) => io::ErrorKind::Other,

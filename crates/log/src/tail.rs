@@ -97,8 +97,12 @@ impl Tail {
         std::mem::replace(self, Self { room, ..next }).segment
     }
 
-    /// Makes a new segment, durably.
-    pub(crate) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Self, Failure> {
+    /// Makes a new segment, durably. If it cannot, and something of it may be in the directory, its base is in `begun`.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        header: &SegmentHeader,
+        begun: &mut Vec<Seq>,
+    ) -> Result<Self, Failure> {
         let name = file_name(header.base, LOG);
         let (bytes, chain) = header.encode();
         let create = || -> io::Result<Arc<dyn DiskFile>> {
@@ -113,10 +117,13 @@ impl Tail {
             Ok(file)
         };
         let file = create().map_err(|error| {
-            // A start takes what is left of it for what it is: a segment without a batch.
-            _ = disk.unlink(&name);
+            let is_none = disk.unlink(&name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if !is_none && !begun.contains(&header.base) {
+                begun.push(header.base);
+            }
             Failure::of("making", &disk.place(&name), &error)
         })?;
+        begun.retain(|base| *base != header.base);
         let inner = ActiveIndex {
             index: Builder::new(header.base),
             end: SEGMENT_HEADER_BYTES as u64,
@@ -272,7 +279,7 @@ mod tests {
             previous: None,
             compacted: None,
         };
-        let mut tail = Tail::create(&disk, &header).unwrap();
+        let mut tail = Tail::create(&disk, &header, &mut Vec::new()).unwrap();
         let topics = [TopicName::parse("a").unwrap()].into_iter().collect();
         let what = What::Event(EventBody::default());
         let records = [Record { seq: Seq(1), time_ms: 1, topics, what }];

@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     pub(crate) keeper: Keeper,
     /// The last checkpoint that is on disk has all records up to here in it.
     pub(crate) known_through: Seq,
+    /// And says that everything before this is gone.
+    pub(crate) known_oldest: Seq,
     /// A checkpoint could not be written: asked for again in the next round of upkeep.
     pub(crate) is_checkpoint_owed: bool,
     /// History is to be removed and the keeper has not told yet that it may be.
@@ -53,7 +55,8 @@ pub(crate) struct Writer {
     /// Segments that are removed from view and still to be removed from disk, oldest first.
     pub(crate) orphans: Vec<Arc<SealedSegment>>,
     /// Segments that could not be made: something of them may be in the directory. As long as that is so, nothing older is
-    /// removed: a start could not tell such a file from a segment of which nothing is left.
+    /// removed, unless a checkpoint says that it is gone: a start could not tell such a file from a segment of which
+    /// nothing is left.
     pub(crate) begun: Vec<Seq>,
     /// History was removed from view without a checkpoint that knows of it, and its files are still there: a crash
     /// could bring it back. Until then nothing is answered that could rest on its absence.

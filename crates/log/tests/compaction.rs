@@ -528,11 +528,13 @@ fn what_a_compacted_file_stands_for_goes_whatever_is_left_of_it() {
     let nothing = disk.copy(1);
     nothing.put(&first, &[]);
     odd.put(name, &[7; 50]);
-    for odd in [odd, nothing] {
+    for (odd, name) in [(odd, name), (nothing, &first)] {
         assert!(Manual::open(odd.clone(), &clock, small()).is_err());
         assert_eq!(tools::verify(&odd).unwrap().grade(), Some(Grade::Damage));
         let repaired = tools::repair(&odd, false).unwrap();
         let lost = repaired.lost.last().expect("what nobody can read").last;
+        let is_aside = |other: &String| other.starts_with(name.as_str()) && other.ends_with(".damaged");
+        assert!(odd.names().iter().any(is_aside), "{:?}", odd.names());
         let log = open(&odd, &clock, &small());
         let left = log.all("**");
         assert_eq!(left, alive.iter().filter(|record| record.seq > lost).cloned().collect::<Vec<_>>());

@@ -160,14 +160,12 @@ impl Disk for Tight {
 }
 
 #[test]
-fn a_segment_that_could_only_be_begun_goes_before_what_was_there_before_it() {
-    // Else a start could not tell it from one of which nothing is left.
+fn a_segment_that_could_only_be_begun_goes_and_stands_in_nobodys_way() {
     let tight = Tight { disk: SimDisk::seeded(1), state: Arc::default() };
     let config = LogConfig { retention_bytes: Some(3_000), ..config() };
     let mut log = Manual::open(tight.clone(), &TestClock::at(1), config.clone()).unwrap();
     let logs = || tight.disk.names().into_iter().filter(|name| name.ends_with(".log")).collect::<Vec<_>>();
     let is_begun_there = || tight.state().begun.as_ref().is_some_and(|begun| logs().contains(begun));
-    let mut first = None;
     for n in 0..120 {
         match n {
             30 => tight.state().is_next_refused = true,
@@ -176,16 +174,17 @@ fn a_segment_that_could_only_be_begun_goes_before_what_was_there_before_it() {
             100 => tight.state().are_checkpoints_refused = false,
             _ => {}
         }
-        drop(log.one(publish("a", &format!("{n} {}", "x".repeat(100)))));
+        let outcome = log.one(publish("a", &format!("{n} {}", "x".repeat(100))));
+        // Where a checkpoint can be made, nobody waits for a file that cannot be removed.
+        if !(50..104).contains(&n) {
+            committed(&outcome);
+        }
         if n % 4 == 0 {
             log.clock.pass(2_000);
             log.tick();
         }
         match n {
-            40..90 => {
-                assert!(is_begun_there(), "event {n}");
-                assert_eq!(first.get_or_insert_with(|| logs()[0].clone()), &logs()[0], "event {n}");
-            }
+            40..90 => assert!(is_begun_there(), "event {n}"),
             90.. => assert!(!is_begun_there(), "event {n}"),
             _ => {}
         }

@@ -227,15 +227,23 @@ impl Exam {
         let mut emptied: Vec<Seq> =
             emptied.into_iter().filter(|base| kept_facts().any(|facts| facts.base == *base)).collect();
         // Of one without a header nobody knows for how many it stood: the next one may tell of any of them.
+        let mut unknown = Vec::new();
         let headless = gone.iter().filter(|opened| opened.base >= oldest && opened.header.is_none());
         for Opened { base, .. } in headless.filter(|opened| !is_superseded(opened.base)) {
             let next = kept.iter().find(|kept| kept.base > *base).and_then(|kept| kept.header.as_ref());
             let before = next.and_then(|(header, _)| header.previous.as_ref());
             if let Some(before) = before.filter(|before| before.base > *base) {
-                emptied.extend([*base, before.base]);
+                emptied.push(before.base);
+                unknown.push(file_name(*base, LOG));
             }
         }
-        for opened in gone.iter().filter(|opened| !emptied.contains(&opened.base)) {
+        for name in &unknown {
+            let found = "nothing is left of this segment, though the next one tells of a later one";
+            let means = "it may have stood for others; a repair sets it aside";
+            self.note(Grade::Damage, disk.place(name), 0, found, means);
+        }
+        let is_hurt = |opened: &Opened| emptied.contains(&opened.base) || unknown.contains(&opened.name);
+        for opened in gone.iter().filter(|opened| !is_hurt(opened)) {
             let (found, means) =
                 ("history that was let go, or a segment without a batch", "the next start removes it");
             self.note(Grade::Note, disk.place(&opened.name), 0, found, means);

@@ -120,9 +120,7 @@ impl Writer {
             previous: Some(facts.clone()),
             compacted: None,
         };
-        let next = Tail::create(disk, &header);
-        self.begun.retain(|base| *base != header.base);
-        let next = next.inspect_err(|_| self.begun.push(header.base))?;
+        let next = Tail::create(disk, &header, &mut self.begun)?;
         self.tail.give_room_back();
         let old = self.tail.follow(next);
         let sealed = Arc::new(SealedSegment::new(facts, old.salt, Some(old)));
@@ -187,6 +185,8 @@ impl Writer {
     fn take_checkpoint(&mut self, through: Seq, is_stored: bool, retired: Option<Retired>) {
         if is_stored {
             self.known_through = through;
+            let oldest = retired.as_ref().map(|retired| retired.trimmed.through.next());
+            self.known_oldest = oldest.unwrap_or(self.known_oldest);
             self.is_removal_open = false;
         } else {
             self.is_checkpoint_owed = true;
@@ -248,16 +248,35 @@ impl Writer {
         self.orphans.extend(dropped);
     }
 
-    /// Removes what could only be begun; then files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
+    /// Removes what could only be begun, durably. Whether nothing has to wait for it any more.
+    fn remove_begun(&mut self) -> bool {
+        if self.begun.is_empty() {
+            return true;
+        }
+        let disk = &*self.shared.disk;
+        let mut stay = Vec::new();
+        for base in &self.begun {
+            match disk.unlink(&file_name(*base, LOG)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let file = disk.place(&file_name(*base, LOG));
+                    tracing::warn!(file, %error, "what was begun of a segment could not be removed");
+                    stay.push(*base);
+                }
+                _ => {}
+            }
+        }
+        match disk.sync_dir() {
+            Ok(()) => self.begun = stay,
+            Err(error) => tracing::warn!(%error, "the data directory could not be synced"),
+        }
+        self.begun.iter().all(|base| *base < self.known_oldest)
+    }
+
+    /// Removes files whose records a durable checkpoint has in it: one after the other, oldest first, so that no
     /// hole is ever left behind.
     pub(super) fn remove_orphans(&mut self) {
-        while let Some(base) = self.begun.last().copied() {
-            if let Err(error) = remove_segment(&*self.shared.disk, base) {
-                let file = self.shared.disk.place(&file_name(base, LOG));
-                tracing::warn!(file, %error, "what was begun of a segment could not be removed");
-                return;
-            }
-            self.begun.pop();
+        if !self.remove_begun() {
+            return;
         }
         while let Some(orphan) = self.orphans.first().filter(|orphan| orphan.facts.last <= self.known_through)
         {
