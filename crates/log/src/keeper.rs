@@ -6,8 +6,8 @@
 //! them, so that a test says when.
 //!
 //! **Invariant:** jobs are done one at a time, so two of them never meet in the directory. **Invariant:** the queue is
-//! bounded; of two checkpoints the newer one is written. No checkpoint is begun while a report about a removal is not
-//! taken: one whose snapshot is older than the removal would bring the history back.
+//! bounded; of two checkpoints the newer one is written. No checkpoint is begun until the writer has done what a report
+//! about a removal asks for: one whose snapshot is older than the removal would bring the history back.
 //!
 //! A job more: a variant of [`Job`] that owns all it needs, its rank, what it does in [`Inner::perform`], a variant
 //! of [`Report`], and what the writer does about it in `Writer::collect`. One that may be lost is refused by a full
@@ -59,6 +59,8 @@ pub(crate) enum Job {
 pub(crate) enum Report {
     Checkpoint {
         through: Seq,
+        /// Everything before this is gone, to whoever starts from it.
+        oldest: Seq,
         is_stored: bool,
         /// The history that may go now (or, if the checkpoint is not stored, had been asked to go).
         retired: Option<Retired>,
@@ -112,18 +114,25 @@ struct Queue {
     jobs: VecDeque<Job>,
     is_working: bool,
     reports: Vec<Report>,
+    /// A removal was reported, and the writer has not done with it.
+    is_removal_told: bool,
     is_closed: bool,
 }
 
 impl Queue {
     fn take(&mut self) -> Option<Job> {
-        let is_removal_told =
-            self.reports.iter().any(|report| matches!(report, Report::Checkpoint { retired: Some(_), .. }));
-        let may_begin = |job: &Job| !(is_removal_told && matches!(job, Job::Checkpoint(_)));
+        let may_begin = |job: &Job| !(self.is_removal_told && matches!(job, Job::Checkpoint(_)));
         let candidates = self.jobs.iter().enumerate().filter(|(_, job)| may_begin(job));
         let (at, _) = candidates.min_by_key(|(_, job)| job.rank())?;
         self.is_working = true;
         self.jobs.remove(at)
+    }
+
+    /// Leaves what became of a job.
+    fn leave(&mut self, report: Option<Report>) {
+        self.is_working = false;
+        self.is_removal_told |= matches!(report, Some(Report::Checkpoint { retired: Some(_), .. }));
+        self.reports.extend(report);
     }
 }
 
@@ -173,6 +182,12 @@ impl Keeper {
     /// Takes back a checkpoint that was not begun yet. Whether there was one.
     pub(crate) fn withdraw_checkpoint(&self) -> bool {
         take_checkpoint(&mut self.inner.queue.lock().jobs).is_some()
+    }
+
+    /// The writer has done what a reported removal asks for: what it asks to be written down from now on knows of it.
+    pub(crate) fn removal_done(&self) {
+        self.inner.queue.lock().is_removal_told = false;
+        self.inner.changed.notify_all();
     }
 
     /// What became of jobs since.
@@ -254,10 +269,7 @@ impl Inner {
     fn done(&self, job: Job) -> bool {
         let report = self.perform(job);
         let is_report = report.is_some();
-        let mut queue = self.queue.lock();
-        queue.is_working = false;
-        queue.reports.extend(report);
-        drop(queue);
+        self.queue.lock().leave(report);
         self.changed.notify_all();
         is_report
     }
@@ -309,15 +321,15 @@ impl Inner {
             snapshot.oldest = retired.trimmed.through.next();
             retired
         });
-        let through = snapshot.through;
+        let (through, oldest) = (snapshot.through, snapshot.oldest);
         if is_on(Mutant::RemoveBeforeCheckpoint) && retired.is_some() {
-            return Report::Checkpoint { through, is_stored: true, retired };
+            return Report::Checkpoint { through, oldest, is_stored: true, retired };
         }
         let disk = &*self.shared.disk;
         let stored = snapshot.store(disk);
         if let Err(trouble) = &stored {
             tracing::warn!(%trouble, "a checkpoint could not be written");
-            return Report::Checkpoint { through, is_stored: false, retired };
+            return Report::Checkpoint { through, oldest, is_stored: false, retired };
         }
         let mut checkpoints = self.checkpoints.lock();
         checkpoints.retain(|kept| *kept != through);
@@ -328,7 +340,7 @@ impl Inner {
                 tracing::warn!(file = disk.place(&name), %error, "an old checkpoint could not be removed");
             }
         }
-        Report::Checkpoint { through, is_stored: true, retired }
+        Report::Checkpoint { through, oldest, is_stored: true, retired }
     }
 }
 
@@ -353,5 +365,37 @@ impl Drop for TellPanic<'_> {
         queue.jobs.clear();
         drop(queue);
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_hub::fold::Fold;
+    use tidings_hub::keys::{KeyWindow, Keys};
+    use tidings_hub::ports::Trimmed;
+
+    use super::*;
+
+    #[test]
+    fn no_checkpoint_is_begun_before_the_writer_has_done_with_a_removal() {
+        let snapshot = Snapshot {
+            log_id: 1,
+            through: Seq(9),
+            oldest: Seq(1),
+            reserved_through: Seq::ZERO,
+            fold: Fold::default(),
+            keys: Keys::new(KeyWindow::default()).snapshot(),
+            removal: None,
+        };
+        let trimmed = Trimmed { through: Seq(4), topics: Vec::new() };
+        let retired = Some(Retired { dropped: Vec::new(), trimmed, found: Vec::new() });
+        let mut queue = Queue::default();
+        queue.leave(Some(Report::Checkpoint { through: Seq(8), oldest: Seq(5), is_stored: true, retired }));
+        queue.jobs.push_back(Job::Checkpoint(Box::new(snapshot)));
+        // The writer has taken the report, and is at work on another one that came with it.
+        queue.reports.clear();
+        assert!(queue.take().is_none());
+        queue.is_removal_told = false;
+        assert!(queue.take().is_some());
     }
 }

@@ -161,7 +161,6 @@ fn start(
     let catalog = Catalog { sealed, active };
     let shared = Arc::new(Shared::new(disk, bounds, catalog, fold, lost, config.index_cache_bytes));
     let monotonic_ms = clock.monotonic_ms();
-    let known_oldest = survey.checkpoint.as_ref().map_or(Seq::ZERO, |checkpoint| checkpoint.oldest);
     let known_through = survey.checkpoints.last().copied().unwrap_or(Seq::ZERO);
     let keeper = Keeper::new(Arc::clone(&shared), survey.checkpoints);
     Ok(Writer {
@@ -177,7 +176,8 @@ fn start(
         now: RetentionClock::new(wall_ms, monotonic_ms),
         keeper,
         known_through,
-        known_oldest,
+        // What is begun from now on is behind what any checkpoint says to be gone.
+        known_oldest: Seq::ZERO,
         is_checkpoint_owed: false,
         is_removal_asked: false,
         erasing: Erasing::default(),

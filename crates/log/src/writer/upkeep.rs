@@ -165,8 +165,11 @@ impl Writer {
     pub(crate) fn collect(&mut self) {
         for report in self.keeper.take_reports() {
             match report {
-                Report::Checkpoint { through, is_stored, retired } => {
-                    self.take_checkpoint(through, is_stored, retired);
+                Report::Checkpoint { through, oldest, is_stored, retired } => {
+                    if is_stored {
+                        (self.known_through, self.known_oldest) = (through, oldest);
+                    }
+                    self.take_checkpoint(is_stored, retired);
                 }
                 Report::Looked(trims) => self.take_trims(trims),
                 Report::Rewritten(rewritten) => self.take_rewritten(rewritten),
@@ -182,11 +185,8 @@ impl Writer {
         }
     }
 
-    fn take_checkpoint(&mut self, through: Seq, is_stored: bool, retired: Option<Retired>) {
+    fn take_checkpoint(&mut self, is_stored: bool, retired: Option<Retired>) {
         if is_stored {
-            self.known_through = through;
-            let oldest = retired.as_ref().map(|retired| retired.trimmed.through.next());
-            self.known_oldest = oldest.unwrap_or(self.known_oldest);
             self.is_removal_open = false;
         } else {
             self.is_checkpoint_owed = true;
@@ -203,6 +203,7 @@ impl Writer {
                     self.ask_checkpoint(None);
                 }
             }
+            self.keeper.removal_done();
         }
         self.remove_orphans();
         self.install_if_known();
@@ -265,9 +266,11 @@ impl Writer {
                 _ => {}
             }
         }
-        match disk.sync_dir() {
-            Ok(()) => self.begun = stay,
-            Err(error) => tracing::warn!(%error, "the data directory could not be synced"),
+        if stay.len() < self.begun.len() {
+            match disk.sync_dir() {
+                Ok(()) => self.begun = stay,
+                Err(error) => tracing::warn!(%error, "the data directory could not be synced"),
+            }
         }
         self.begun.iter().all(|base| *base < self.known_oldest)
     }
