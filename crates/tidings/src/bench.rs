@@ -116,7 +116,7 @@ fn publish(
     if let (Some(before), Some(after)) = (cpu, server.and_then(Server::cpu_us)) {
         report.cpu(after.saturating_sub(before));
     }
-    publisher.end()?;
+    publisher.end(plan)?;
     Ok(published)
 }
 

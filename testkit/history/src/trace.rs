@@ -20,6 +20,10 @@ pub struct Trace {
     pub streams: usize,
     /// Events that were published, and how many of them are known by their own id.
     pub published: (usize, usize),
+    /// Streams that did not receive exactly what was published to their topics, in that order: what is wrong with each.
+    pub wrong: Vec<String>,
+    /// For each event its topic and its mark.
+    events: Vec<(String, String)>,
 }
 
 /// Reads a trace.
@@ -30,7 +34,8 @@ pub fn read(dir: &Path) -> Result<Trace, String> {
     let text = |name: &str| {
         fs::read_to_string(dir.join(name)).map_err(|error| format!("{}: {error}", dir.join(name).display()))
     };
-    let mut trace = Trace { history: History::new(), streams: 0, published: (0, 0) };
+    let (history, wrong, events) = (History::new(), Vec::new(), Vec::new());
+    let mut trace = Trace { history, streams: 0, published: (0, 0), wrong, events };
     for line in text("published")?.lines() {
         trace.published(line).ok_or_else(|| format!("published: {line}"))?;
     }
@@ -52,13 +57,32 @@ pub fn read(dir: &Path) -> Result<Trace, String> {
         let body = body(answer).ok_or_else(|| format!("{name}: no head of an answer"))?;
         let after = request.lines().find_map(|line| line.strip_prefix("Last-Event-ID: "));
         trace.history.connected(reader, after.map_or(Start::Tail, Start::After));
-        for block in blocks(&body) {
+        let blocks = blocks(&body);
+        for block in &blocks {
             block.tell(&mut trace.history, reader);
         }
         trace.history.caught_up(reader);
         trace.streams += 1;
+        let saw = blocks.iter().filter_map(|block| block.data.as_deref()).map(mark);
+        let all = trace.events.iter().filter(|(topic, _)| wants.contains(&topic.as_str()));
+        // Whoever goes on from an id has the event of that id already: the load sends the first one's.
+        let owed = all.skip(usize::from(after.is_some())).map(|(_, mark)| mark.as_str());
+        trace.wrong.extend(compare(saw, owed).map(|wrong| format!("{name}: {wrong}")));
     }
     Ok(trace)
+}
+
+/// The first difference between what was received and what was owed.
+fn compare<'a>(saw: impl Iterator<Item = &'a str>, owed: impl Iterator<Item = &'a str>) -> Option<String> {
+    let (mut saw, mut owed) = (saw.fuse(), owed.fuse());
+    for number in 0.. {
+        match (saw.next(), owed.next()) {
+            (None, None) => return (number == 0).then(|| "it received nothing, and was owed nothing".into()),
+            (Some(saw), Some(owed)) if saw == owed => {}
+            (saw, owed) => return Some(format!("event {number}: {saw:?} instead of {owed:?}")),
+        }
+    }
+    None
 }
 
 impl Trace {
@@ -71,8 +95,11 @@ impl Trace {
         let (first, count, ns) = (number()?, number()?, number()?);
         let answer = words.next()?;
         let values = (first..first.checked_add(count)?).map(|seq| format!("@{seq}@{ns}@"));
-        let sent: Vec<PublishId> =
-            values.map(|value| self.history.sent(Publish::new(&value, &[topic]))).collect();
+        let mut sent: Vec<PublishId> = Vec::new();
+        for value in values {
+            sent.push(self.history.sent(Publish::new(&value, &[topic])));
+            self.events.push((topic.clone(), value));
+        }
         self.published.0 += sent.len();
         let mut acked = |publish: Option<&PublishId>, key: &str| {
             if let (Some(publish), Some(id)) = (publish, string(answer, key)) {
@@ -186,6 +213,18 @@ mod tests {
         assert_eq!(body(&whole.as_bytes()[..whole.len() - 4]).unwrap(), b"a\r\nbc");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap(), b"abc");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);
+    }
+
+    #[test]
+    fn what_is_received_is_what_was_published_in_order() {
+        let check = |saw: &[&'static str], owed: &[&'static str]| {
+            compare(saw.iter().copied(), owed.iter().copied()).is_none()
+        };
+        assert!(check(&["a", "b"], &["a", "b"]));
+        for wrong in [&["a"][..], &["b"], &["b", "a"], &["a", "a", "b"], &["a", "b", "c"], &[]] {
+            assert!(!check(wrong, &["a", "b"]), "{wrong:?}");
+        }
+        assert!(!check(&[], &[]), "nothing was looked at");
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -60,7 +58,8 @@ struct Client {
     body: Vec<u8>,
     position: Option<String>,
     due_ns: u64,
-    trace: Option<BufWriter<File>>,
+    /// What it asked for and received, where it is written down in the end.
+    trace: Option<Vec<u8>>,
 }
 
 pub(crate) struct Clients {
@@ -111,8 +110,12 @@ impl Clients {
                 self.handle(event.data.u64() as usize, event.flags, &mut buffer);
             }
         }
-        for trace in self.clients.iter_mut().flatten().filter_map(|client| client.trace.as_mut()) {
-            trace.flush().expect("room for the trace");
+        if let Some(dir) = &self.plan.trace {
+            for (number, client) in self.clients.iter().enumerate() {
+                if let Some(trace) = client.as_ref().and_then(|client| client.trace.as_ref()) {
+                    std::fs::write(dir.join(format!("stream-{number}")), trace).expect("room for the trace");
+                }
+            }
         }
         self.latency_us
     }
@@ -145,7 +148,7 @@ impl Clients {
         let request = self.plan.request(number, position.as_deref());
         Ok(Client {
             socket,
-            trace: self.trace(number, &request),
+            trace: (self.plan.trace.is_some() && number < TRACED).then(|| request.clone()),
             request: Some(request),
             wire: Wire::default(),
             marks: Marks::default(),
@@ -156,15 +159,6 @@ impl Clients {
             position,
             due_ns: now_ns() + part,
         })
-    }
-
-    /// Where it is written down what a client asks for and receives.
-    fn trace(&self, number: usize, request: &[u8]) -> Option<BufWriter<File>> {
-        let dir = self.plan.trace.as_ref().filter(|_| number < TRACED)?;
-        let file = File::create(dir.join(format!("stream-{number}"))).expect("a directory for the trace");
-        let mut file = BufWriter::new(file);
-        file.write_all(request).expect("room for the trace");
-        Some(file)
     }
 
     fn handle(&mut self, number: usize, flags: epoll::EventFlags, buffer: &mut [u8]) {
@@ -178,7 +172,7 @@ impl Clients {
                 Ok((read, _)) => {
                     self.shared.bytes.fetch_add(read as u64, SeqCst);
                     if let Some(trace) = &mut client.trace {
-                        trace.write_all(&buffer[..read]).expect("room for the trace");
+                        trace.extend_from_slice(&buffer[..read]);
                     }
                     if !self.take(number, &buffer[..read]) {
                         return self.drop_client(number, "the server answers something else");

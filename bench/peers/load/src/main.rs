@@ -99,7 +99,7 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
     shared.stop.store(true, SeqCst);
     let latency_us = thread.join().map_err(|_| "the clients are gone")?;
     drop(stalled);
-    publisher.end()?;
+    publisher.end(plan)?;
 
     let each = delivered.max(1.0);
     let seconds = time.as_secs_f64();
@@ -165,7 +165,7 @@ fn storm(mut plan: Plan) -> Result<(), String> {
     let (memory_after, sockets_after) = (server.memory_bytes(), socket_bytes());
     shared.stop.store(true, SeqCst);
     let latency_us = thread.join().map_err(|_| "the clients are gone")?;
-    publisher.end()?;
+    publisher.end(&plan)?;
     let count = plan.clients as f64;
     let received = shared.received.load(SeqCst) as f64;
     say("clients", shared.opened.load(SeqCst) as f64, "open");

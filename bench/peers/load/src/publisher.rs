@@ -3,8 +3,7 @@
 //! The schedule does not wait: an event whose turn came while an earlier one was not answered yet carries the moment that
 //! was planned. So a server that stops for a second shows a second of latency in all events of that second.
 
-use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,8 @@ pub(crate) struct Publisher {
     request: Vec<u8>,
     body: Vec<u8>,
     buffer: Vec<u8>,
-    trace: Option<BufWriter<File>>,
+    /// Requests that were answered: the first event, how many, the moment, the answer. Written down in the end.
+    trace: Vec<(u64, u64, u64, Vec<u8>)>,
 }
 
 impl Publisher {
@@ -35,9 +35,7 @@ impl Publisher {
         };
         let socket = connect().map_err(|error| format!("no connection to publish: {error}"))?;
         let (request, body, buffer) = (Vec::new(), Vec::new(), vec![0; 64 << 10]);
-        let trace = plan.trace.as_ref().map(|dir| File::create(dir.join("published")).map(BufWriter::new));
-        let trace = trace.transpose().map_err(|error| format!("no trace: {error}"))?;
-        Ok(Self { socket, published: 0, expected: 0, request, body, buffer, trace })
+        Ok(Self { socket, published: 0, expected: 0, request, body, buffer, trace: Vec::new() })
     }
 
     /// Publishes so many events in one request.
@@ -87,17 +85,21 @@ impl Publisher {
         if !(200..300).contains(&status) {
             return Err(format!("an event was refused: {status}"));
         }
-        if let Some(trace) = &mut self.trace {
-            note(trace, plan, self.published, count, ns, &answer).map_err(failed)?;
+        if plan.trace.is_some() {
+            self.trace.push((self.published, count, ns, answer));
         }
         self.published += count;
         Ok(())
     }
 
-    /// Nothing more is published.
-    pub(crate) fn end(&mut self) -> Result<(), String> {
-        let ended = self.trace.as_mut().map_or(Ok(()), |trace| trace.flush());
-        ended.map_err(|error| format!("the trace is not whole: {error}"))
+    /// Nothing more is published: what was is written down, if somebody wants that.
+    pub(crate) fn end(&self, plan: &Plan) -> Result<(), String> {
+        let Some(dir) = &plan.trace else { return Ok(()) };
+        let mut text = Vec::new();
+        for (first, count, ns, answer) in &self.trace {
+            note(&mut text, plan, (*first, *count), *ns, answer);
+        }
+        std::fs::write(dir.join("published"), text).map_err(|error| format!("no trace: {error}"))
     }
 
     /// Publishes at the rate for about a time, at least once; each event stands in the middle of its turn, so that at the
@@ -126,17 +128,11 @@ impl Publisher {
 
 /// Writes down a request that was answered. One for many topics is told event by event, of which the answer names the first
 /// and the last one.
-fn note(
-    trace: &mut BufWriter<File>,
-    plan: &Plan,
-    first: u64,
-    count: u64,
-    ns: u64,
-    answer: &[u8],
-) -> std::io::Result<()> {
+fn note(out: &mut Vec<u8>, plan: &Plan, (first, count): (u64, u64), ns: u64, answer: &[u8]) {
     let answer = String::from_utf8_lossy(answer).trim_end().replace('\n', " ");
     if plan.topics == 1 {
-        return writeln!(trace, "{} {first} {count} {ns} {answer}", plan.publish);
+        _ = writeln!(out, "{} {first} {count} {ns} {answer}", plan.publish);
+        return;
     }
     for seq in first..first + count {
         let id = match () {
@@ -144,9 +140,8 @@ fn note(
             () if seq == first => answer.replace("last_id", "-").replace("first_id", "last_id"),
             () => "-".to_owned(),
         };
-        writeln!(trace, "/topics/bench-{} {seq} 1 {ns} {id}", topic(seq, plan.topics))?;
+        _ = writeln!(out, "/topics/bench-{} {seq} 1 {ns} {id}", topic(seq, plan.topics));
     }
-    Ok(())
 }
 
 /// The topic of an event: each has its turn once before any has it again, and any few turns go all over them.

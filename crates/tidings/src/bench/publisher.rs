@@ -64,17 +64,19 @@ impl Publisher {
             request: Vec::new(),
             body: Vec::new(),
             late: Duration::ZERO,
-            trace: Published::new(plan)?,
+            trace: plan.trace.as_ref().map(|_| Published::default()),
         })
     }
 
-    /// Nothing more is published.
+    /// Nothing more is published: what was is written down, if somebody wants that.
     ///
     /// # Errors
-    /// What was to be written down was not.
-    pub(super) fn end(self) -> Result<(), Failure> {
-        let ended = self.trace.map_or(Ok(()), Published::end);
-        ended.map_err(|error| Failure::new(format!("the trace is not whole: {error}")))
+    /// It cannot be.
+    pub(super) fn end(self, plan: &Plan) -> Result<(), Failure> {
+        match self.trace.zip(plan.trace.as_ref()) {
+            Some((trace, dir)) => trace.end(dir, plan),
+            None => Ok(()),
+        }
     }
 
     /// How many events were published so far.
@@ -162,8 +164,7 @@ impl Publisher {
         self.connection.get_mut().write_all(&self.request).map_err(failed)?;
         let answer = self.answer().map_err(failed)??;
         if let Some(trace) = &mut self.trace {
-            let path = with_topic(&plan.publish_url, topic);
-            trace.note(&path, first, self.batch, planned_ns, &answer).map_err(failed)?;
+            trace.note(topic, (first, self.batch), planned_ns, answer);
         }
         self.published += self.batch;
         Ok(())

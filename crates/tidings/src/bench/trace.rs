@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
-use super::plan::Plan;
+use super::plan::{Plan, with_topic};
 use crate::failure::Failure;
 
 /// Streams of each process that are written down.
@@ -23,48 +23,48 @@ pub(super) fn make(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Where publishes are written down.
-pub(super) struct Published(BufWriter<File>);
+/// What was published so far. In memory: what is written down while it is measured would be measured too.
+#[derive(Default)]
+pub(super) struct Published(Vec<Answered>);
+
+struct Answered {
+    topic: u64,
+    first: u64,
+    count: u64,
+    ns: u64,
+    answer: String,
+}
 
 impl Published {
-    /// `None` if nobody wants it.
+    /// A request was answered.
+    pub(super) fn note(&mut self, topic: u64, (first, count): (u64, u64), ns: u64, answer: String) {
+        self.0.push(Answered { topic, first, count, ns, answer });
+    }
+
+    /// Writes it down: `PATH FIRST COUNT NANOSECONDS ANSWER`.
     ///
     /// # Errors
     /// The directory cannot be written to.
-    pub(super) fn new(plan: &Plan) -> Result<Option<Self>, Failure> {
-        let Some(dir) = &plan.trace else { return Ok(None) };
-        let file = File::create(dir.join("published")).map_err(|error| failed(dir, &error))?;
-        Ok(Some(Self(BufWriter::new(file))))
-    }
-
-    /// A request was answered: `PATH FIRST COUNT NANOSECONDS ANSWER`.
-    pub(super) fn note(
-        &mut self,
-        path: &str,
-        first: u64,
-        count: u64,
-        ns: u64,
-        answer: &str,
-    ) -> io::Result<()> {
-        writeln!(self.0, "{path} {first} {count} {ns} {}", answer.trim_end().replace('\n', " "))
-    }
-
-    pub(super) fn end(mut self) -> io::Result<()> {
-        self.0.flush()
+    pub(super) fn end(self, dir: &Path, plan: &Plan) -> Result<(), Failure> {
+        let write = || {
+            let mut file = BufWriter::new(File::create(dir.join("published"))?);
+            for Answered { topic, first, count, ns, answer } in &self.0 {
+                let (path, answer) =
+                    (with_topic(&plan.publish_url, *topic), answer.trim_end().replace('\n', " "));
+                writeln!(file, "{path} {first} {count} {ns} {answer}")?;
+            }
+            file.flush()
+        };
+        write().map_err(|error| failed(dir, &error))
     }
 }
 
-/// Where a stream is written down: what it asks for, and what it receives.
+/// Writes a stream down: what it asked for, and what it received.
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub(super) fn stream(dir: &Path, number: u64, request: &[u8]) -> Result<BufWriter<File>, Failure> {
-    let begin = || {
-        let mut file = BufWriter::new(File::create(dir.join(format!("stream-{number}")))?);
-        file.write_all(request)?;
-        Ok(file)
-    };
-    begin().map_err(|error| failed(dir, &error))
+pub(super) fn stream(dir: &Path, number: u64, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(dir.join(format!("stream-{number}")), bytes).map_err(|error| failed(dir, &error))
 }
 
 fn failed(dir: &Path, error: &io::Error) -> Failure {

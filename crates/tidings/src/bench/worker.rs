@@ -47,8 +47,7 @@ pub(super) fn now_ns() -> u64 {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::fs::File;
-    use std::io::{BufWriter, Write as _};
+    use std::io::Write as _;
     use std::net::{IpAddr, SocketAddr};
     use std::os::fd::OwnedFd;
     use std::path::PathBuf;
@@ -73,7 +72,8 @@ mod linux {
         /// What is left of the request.
         request: Option<Vec<u8>>,
         scan: Scan,
-        trace: Option<BufWriter<File>>,
+        /// What it asked for and received, where it is written down in the end.
+        trace: Option<Vec<u8>>,
     }
 
     pub(super) struct Worker {
@@ -129,7 +129,7 @@ mod linux {
             let mut events = Vec::with_capacity(1_024);
             let mut told = Instant::now();
             loop {
-                self.connect_more()?;
+                self.connect_more();
                 let timeout = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                 events.clear();
                 let spare = rustix::buffer::spare_capacity(&mut events);
@@ -145,7 +145,7 @@ mod linux {
                             Ok(_) => self.begin_to_count(),
                         }
                     } else {
-                        self.handle(usize::try_from(event.data.u64()).unwrap_or(usize::MAX), event.flags)?;
+                        self.handle(usize::try_from(event.data.u64()).unwrap_or(usize::MAX), event.flags);
                     }
                 }
                 if told.elapsed() >= TELL_EVERY {
@@ -160,7 +160,7 @@ mod linux {
             self.tally.bytes = 0;
         }
 
-        fn connect_more(&mut self) -> Result<(), Failure> {
+        fn connect_more(&mut self) {
             let settled = usize::try_from(self.tally.opened + self.failed).unwrap_or(usize::MAX);
             while (self.streams.len() as u64) < self.count
                 && self.streams.len().saturating_sub(settled) < self.connecting_max
@@ -168,9 +168,8 @@ mod linux {
                 let number = self.streams.len();
                 match self.connect(number) {
                     Ok(mut stream) => {
-                        if let Some(dir) = self.trace.as_ref().filter(|_| number < trace::STREAMS) {
-                            let request = stream.request.as_deref().unwrap_or_default();
-                            stream.trace = Some(trace::stream(dir, self.first + number as u64, request)?);
+                        if self.trace.is_some() && number < trace::STREAMS {
+                            stream.trace.clone_from(&stream.request);
                         }
                         self.streams.push(Some(stream));
                     }
@@ -180,7 +179,6 @@ mod linux {
                     }
                 }
             }
-            Ok(())
         }
 
         fn connect(&self, number: usize) -> Result<Stream, Errno> {
@@ -209,40 +207,38 @@ mod linux {
             Ok(Stream { socket, request: Some(request.into_bytes()), scan: Scan::default(), trace: None })
         }
 
-        fn handle(&mut self, number: usize, flags: epoll::EventFlags) -> Result<(), Failure> {
-            let Some(Some(stream)) = self.streams.get_mut(number) else { return Ok(()) };
+        fn handle(&mut self, number: usize, flags: epoll::EventFlags) {
+            let Some(Some(stream)) = self.streams.get_mut(number) else { return };
             if flags.contains(epoll::EventFlags::OUT)
                 && let Some(request) = stream.request.take()
             {
                 // A request fits into an empty buffer.
                 if rustix::net::send(&stream.socket, &request, SendFlags::NOSIGNAL) != Ok(request.len()) {
-                    self.drop_stream(number, "the connection was refused");
-                    return Ok(());
+                    return self.drop_stream(number, "the connection was refused");
                 }
             }
             let why = loop {
-                let Some(Some(stream)) = self.streams.get_mut(number) else { return Ok(()) };
+                let Some(Some(stream)) = self.streams.get_mut(number) else { return };
                 match rustix::net::recv(&stream.socket, &mut self.buffer[..], RecvFlags::empty()) {
                     Ok((0, _)) => break "the server ended the stream".to_owned(),
                     Ok((read, _)) => {
                         let bytes = &self.buffer[..read];
                         if let Some(trace) = &mut stream.trace {
-                            trace.write_all(bytes).map_err(not_whole)?;
+                            trace.extend_from_slice(bytes);
                         }
                         if let Err(Refused(why)) = stream.scan.read(bytes, now_ns(), &mut self.tally) {
                             break why;
                         }
                         if read < self.buffer.len() {
-                            return Ok(());
+                            return;
                         }
                     }
-                    Err(Errno::AGAIN) => return Ok(()),
+                    Err(Errno::AGAIN) => return,
                     Err(Errno::INTR) => {}
                     Err(error) => break error.to_string(),
                 }
             };
             self.drop_stream(number, &why);
-            Ok(())
         }
 
         fn drop_stream(&mut self, number: usize, why: &str) {
@@ -268,8 +264,12 @@ mod linux {
         }
 
         fn finish(mut self) -> Result<(), Failure> {
-            for stream in self.streams.iter_mut().flatten() {
-                stream.trace.as_mut().map_or(Ok(()), BufWriter::flush).map_err(not_whole)?;
+            for (number, stream) in self.streams.iter().enumerate().take(trace::STREAMS) {
+                if let Some((dir, bytes)) =
+                    self.trace.as_ref().zip(stream.as_ref().and_then(|s| s.trace.as_ref()))
+                {
+                    trace::stream(dir, self.first + number as u64, bytes)?;
+                }
             }
             self.tell()?;
             let mut text = String::new();
@@ -286,10 +286,6 @@ mod linux {
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(|error| Failure::new(format!("nobody listens to the worker: {error}")))
-    }
-
-    fn not_whole(error: std::io::Error) -> Failure {
-        Failure::new(format!("the trace is not whole: {error}"))
     }
 
     fn system(error: Errno) -> Failure {

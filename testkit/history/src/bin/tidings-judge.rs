@@ -23,11 +23,21 @@ fn main() -> ExitCode {
         }
     };
     let violations = trace.history.check();
+    let gaps = trace.history.gaps();
     for violation in &violations {
         eprintln!("{violation}");
     }
+    for wrong in &trace.wrong {
+        eprintln!("{wrong}");
+    }
     println!("judged_streams {} streams", trace.streams);
     println!("judged {} events", trace.history.events());
-    println!("violations {} of_promises", violations.len());
-    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("violations {} of_promises", violations.len() + trace.wrong.len());
+    // Nothing is removed while a load runs.
+    println!("gaps {gaps} told");
+    if violations.is_empty() && trace.wrong.is_empty() && gaps == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
