@@ -72,6 +72,18 @@ impl Retired {
     pub(crate) fn last(&self) -> Seq {
         self.dropped.last().map_or(Seq::ZERO, |segment| segment.facts.last)
     }
+
+    /// What of it can go though no checkpoint knows of it: nothing that stood in the segments that are dropped can come
+    /// back, but what was trimmed in others would after a crash. The next sweep finds that again.
+    pub(crate) fn dropped_alone(mut self, fold: &Fold) -> Self {
+        let last = self.last();
+        self.found.clear();
+        self.trimmed.topics.retain_mut(|(topic, through)| {
+            *through = last.min(*through);
+            fold.get(topic.as_str()).is_some_and(|state| state.created <= last)
+        });
+        self
+    }
 }
 
 impl Removal {

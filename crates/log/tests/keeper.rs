@@ -199,6 +199,35 @@ fn a_segment_that_could_only_be_begun_goes_and_stands_in_nobodys_way() {
 }
 
 #[test]
+fn what_goes_by_an_older_checkpoints_word_takes_nothing_else_along() {
+    let tight = Tight { disk: SimDisk::seeded(1), state: Arc::default() };
+    let limits = LogConfig { retention_age_ms: Some(100_000), retention_keep_last: true, ..config() };
+    let mut log = Manual::open(tight.clone(), &TestClock::at(1), limits.clone()).unwrap();
+    for n in 0..24 {
+        // The newest of a topic stays, and with it its segment, of which the rest goes.
+        log.publish(if n == 8 { "rare" } else { "a" }, &format!("{n} {}", "x".repeat(100)));
+    }
+    log.tick();
+    tight.state().are_checkpoints_refused = true;
+    for _ in 0..20 {
+        log.clock.pass(20_000);
+        log.tick();
+        let lost = log.fold().lost_through(&Selectors::one(topic("a")), Seq::ZERO);
+        let killed = open(&tight.disk.copy(1), limits.clone());
+        let back: Vec<_> = killed.all("a").into_iter().filter(|record| record.seq <= lost).collect();
+        assert!(back.is_empty(), "told to be gone through {lost:?}: {} are back", back.len());
+    }
+    let oldest = log.log.bounds().oldest;
+    assert!(oldest > Seq(1) && oldest <= Seq(9), "some went by an older checkpoint's word: {oldest:?}");
+    tight.state().are_checkpoints_refused = false;
+    for _ in 0..8 {
+        log.clock.pass(200_000);
+        log.tick();
+    }
+    assert_eq!((log.data("a").len(), log.data("rare").len()), (1, 1), "and the rest by a new one's");
+}
+
+#[test]
 fn with_a_thread_of_its_own_it_does_the_same() {
     let disk = SimDisk::seeded(1);
     let config = LogConfig { retention_bytes: Some(20_000), ..config() };

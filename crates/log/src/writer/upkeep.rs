@@ -197,6 +197,7 @@ impl Writer {
             if self.state == State::Running && may_go {
                 // One that waits knows nothing of the removal.
                 let is_stale = self.keeper.withdraw_checkpoint();
+                let retired = if is_stored { retired } else { retired.dropped_alone(self.judge.fold()) };
                 self.remove(retired);
                 self.is_removal_open = !is_stored;
                 if is_stale {
