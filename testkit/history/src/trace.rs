@@ -147,9 +147,9 @@ fn body(answer: &[u8]) -> Option<Vec<u8>> {
     while let Some(end) = rest.windows(2).position(|bytes| bytes == b"\r\n") {
         let size = rest.get(..end).and_then(|size| std::str::from_utf8(size).ok());
         let Some(size) = size.and_then(|size| usize::from_str_radix(size.trim(), 16).ok()) else { break };
-        let from = end + 2;
-        body.extend_from_slice(rest.get(from..(from + size).min(rest.len())).unwrap_or_default());
-        rest = rest.get(from + size + 2..).unwrap_or_default();
+        let (from, to) = (end + 2, size.saturating_add(end + 2));
+        body.extend_from_slice(rest.get(from..to.min(rest.len())).unwrap_or_default());
+        rest = rest.get(to.saturating_add(2)..).unwrap_or_default();
     }
     Some(body)
 }
@@ -211,6 +211,7 @@ mod tests {
         let whole = format!("{head}3\r\na\r\n\r\n4\r\nbcd\n\r\n");
         assert_eq!(body(whole.as_bytes()).unwrap(), b"a\r\nbcd\n");
         assert_eq!(body(&whole.as_bytes()[..whole.len() - 4]).unwrap(), b"a\r\nbc");
+        assert_eq!(body(format!("{head}ffffffffffffffff\r\nab").as_bytes()).unwrap(), b"ab");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap(), b"abc");
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n"), None);
     }

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     for wrong in &trace.wrong {
         eprintln!("{wrong}");
     }
+    println!("judged_published {} events", trace.published.0);
     println!("judged_streams {} streams", trace.streams);
     println!("judged {} events", trace.history.events());
     println!("violations {} of_promises", violations.len() + trace.wrong.len());

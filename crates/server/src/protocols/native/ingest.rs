@@ -27,8 +27,8 @@ use crate::problem::{self, Problem};
 /// Data of one submission, in bytes: reached, not exceeded, unless a single event is larger.
 const BATCH_BYTES_MAX: usize = 2 << 20;
 
-/// Items of one submission. With more, who streams is faster by some percent (each costs a sync), and whoever publishes
-/// beside waits longer for a turn: of small events this is about 10 ms of a core.
+/// Items of one submission. With more, who streams is faster, since each submission costs a sync, and whoever publishes
+/// beside waits longer for a turn.
 const BATCH_ITEMS_MAX: usize = 8_192;
 
 /// Reads a body to its end, or to its first item that is bad or refused.
