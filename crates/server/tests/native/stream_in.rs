@@ -148,6 +148,28 @@ async fn arrivals_during_a_submission_are_the_next_one() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_an_arrival_goes_with_the_next_ones() {
+    let world = World::new();
+    world.store.hold();
+    let (sender, body) = piecemeal();
+    let publisher = tokio::spawn({
+        let world = world.clone();
+        async move { world.ask_with(LINES, body).await }
+    });
+    let lines = |count: usize| Ok(Bytes::from("1\n".repeat(count)));
+    sender.send(lines(8_192 + 10)).await.unwrap();
+    world.until("a full batch is submitted", |world| world.store.submissions() == [8_192]).await;
+    sender.send(lines(100)).await.unwrap();
+    world.until("more is read meanwhile", |_| sender.capacity() == sender.max_capacity()).await;
+    sender.send(lines(1)).await.unwrap();
+    drop(sender);
+    world.store.go_on();
+    world.compare("lines", publisher.await.unwrap(), 200, "{\"count\":8303}").await;
+    let submissions = world.store.submissions();
+    assert!(submissions[0] == 8_192 && submissions[1] >= 110, "{submissions:?}");
+}
+
+#[tokio::test]
 async fn submissions_are_bounded_and_in_order() {
     let world = World::new();
     let body: String = (0..20_000).map(|n| format!("{n}\n")).collect();

@@ -7,9 +7,11 @@
 //! **Invariants:** at most one submission is on its way, so order holds; after a refusal nothing is submitted any
 //! more; no more than one batch and one arrival are held beside it.
 
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -114,8 +116,10 @@ impl Ingest {
                 self.flush().await?;
                 return Err(problem);
             }
-            if self.under_way.is_none() {
-                self.submit();
+            if self.under_way.is_none() && !self.batch.ops.is_empty() {
+                // What is left of the arrival is decoded while the log is at work.
+                self.submit().await?;
+                continue;
             }
             if !self.arrived.is_empty() {
                 // The batch is full: the client has to wait for the log.
@@ -188,16 +192,23 @@ impl Ingest {
         Ok(())
     }
 
-    /// Sends the batch on its way, if there is anything in it.
-    fn submit(&mut self) {
+    /// Sends the batch on its way, if there is anything in it: the log has it when this returns.
+    async fn submit(&mut self) -> Result<(), Problem> {
         if self.batch.ops.is_empty() {
-            return;
+            return Ok(());
         }
         let Batch { ops, sent, .. } = std::mem::take(&mut self.batch);
         let hub = self.app.hub.clone();
         let submission = Submission { ops, atomic: false, time_ms: hub.now_ms() };
-        let outcomes = Box::pin(async move { hub.submit(submission).await });
-        self.under_way = Some(UnderWay { sent, outcomes });
+        let mut outcomes: BoxFuture<Vec<Outcome>> = Box::pin(async move { hub.submit(submission).await });
+        // Nothing happens before it is polled.
+        match poll_fn(|cx| Poll::Ready(outcomes.as_mut().poll(cx))).await {
+            Poll::Ready(outcomes) => self.tally.take(sent, outcomes),
+            Poll::Pending => {
+                self.under_way = Some(UnderWay { sent, outcomes });
+                Ok(())
+            }
+        }
     }
 
     /// Waits for the submission on its way.
@@ -218,7 +229,7 @@ impl Ingest {
     /// Brings everything that is decoded to its end.
     async fn flush(&mut self) -> Result<(), Problem> {
         self.settle().await?;
-        self.submit();
+        self.submit().await?;
         self.settle().await
     }
 }
