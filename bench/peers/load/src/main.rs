@@ -12,6 +12,7 @@ mod wire;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use hdrhistogram::Histogram;
 use clients::{Clients, Shared};
 use plan::{Mode, Plan};
 use publisher::Publisher;
-use system::{Server, now_ns, socket_bytes};
+use system::{Server, now_ns, socket_bytes, window_probes};
 
 /// Events that may be on their way to the slowest half of the clients when nothing else bounds them.
 const AHEAD: u64 = 64;
@@ -30,6 +31,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 /// What a server needed only to let clients in is not what it needs to hold them.
 const CALM: Duration = Duration::from_secs(1);
+/// Probes of windows are counted so often.
+const PROBES_EVERY: Duration = Duration::from_millis(20);
 /// Data of an event that fills buffers.
 const FILL_DATA: usize = 8 << 10;
 
@@ -58,6 +61,7 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
     let (memory, sockets) = (server.memory_bytes(), socket_bytes());
     let mut publisher = Publisher::new(plan)?;
     fill(plan, &shared, &mut publisher)?;
+    std::thread::sleep(plan.rest);
     while publisher.published < plan.topics {
         // A topic's first event makes it.
         publisher.send(plan, plan.batch.min(plan.topics - publisher.published), plan.data, now_ns())?;
@@ -79,6 +83,7 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
             [&shared.received, &shared.bytes, &shared.requests].map(|count| count.load(SeqCst) as f64);
         (received, bytes, requests, server.cpu_us())
     };
+    let probes = (plan.fill > 0).then(Probes::watch);
     let (received, bytes, requests, cpu) = count();
     let (begun, published, expected) = (Instant::now(), publisher.published, publisher.expected);
     let late = if plan.flat_out > 0 {
@@ -93,6 +98,7 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
     let settled = (count(), begun.elapsed());
     let ((_, bytes_after, requests_after, cpu_after), time) =
         if plan.mode == Mode::Short { at_end } else { settled };
+    let probes = probes.map(Probes::end);
     let delivered = settled.0.0 - received;
     let (memory_after, sockets_after) = (server.memory_bytes(), socket_bytes());
     let zero_windows = server.zero_windows();
@@ -127,6 +133,9 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
     }
     if plan.fill > 0 {
         say("stalled", zero_windows as f64, "connections_with_no_window");
+        let (probes, at_once) = probes.unwrap_or_default();
+        say("probes", probes as f64, "of_windows_by_the_kernel");
+        say("probes_at_once", at_once as f64, "in_20_ms");
         for (name, bytes) in [("memory_before", memory), ("memory_after", memory_after)] {
             say(name, bytes / 1e6, "MB");
         }
@@ -135,6 +144,38 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Counts how often the system probes windows, and how often at most in one moment: it does that by itself, and no event
+/// is sent on that core meanwhile.
+struct Probes {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(u64, u64)>,
+}
+
+impl Probes {
+    fn watch() -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let watch = move || {
+            let begun = window_probes();
+            let (mut last, mut most) = (begun, 0);
+            while !stopped.load(SeqCst) {
+                std::thread::sleep(PROBES_EVERY);
+                let now = window_probes();
+                most = most.max(now - last);
+                last = now;
+            }
+            (last - begun, most)
+        };
+        Self { stop, thread: std::thread::spawn(watch) }
+    }
+
+    /// How many in all, and at most in one moment.
+    fn end(self) -> (u64, u64) {
+        self.stop.store(true, SeqCst);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// All come at once, each with the same position in the past, as after a restart of what stands before a hub.

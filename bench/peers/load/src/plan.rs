@@ -20,6 +20,7 @@ pub(crate) const USAGE: &str =
   --each N            topics that each client reads, where there are many 1
   --stalled N         clients more, which ask and never read              0
   --fill BYTES        published before, so that those stand still         0
+  --rest SECONDS      how long they stand still before it is measured     0
   --behind N          storm: events that each client lacks                100
   --trace DIR         sse, storm: write down what is published and answered,
                       and what the first 16 clients ask for and receive";
@@ -54,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) each: u64,
     pub(crate) stalled: usize,
     pub(crate) fill: u64,
+    /// The system probes those who stand still, all at once and ever more rarely.
+    pub(crate) rest: Duration,
     pub(crate) behind: u64,
     /// As `testkit/history` reads it.
     pub(crate) trace: Option<PathBuf>,
@@ -89,6 +92,7 @@ impl Plan {
             each: 1,
             stalled: 0,
             fill: 0,
+            rest: Duration::ZERO,
             behind: 100,
             trace: None,
             last_event_id: None,
@@ -118,6 +122,7 @@ impl Plan {
                 "--each" => plan.each = number()?.max(1),
                 "--stalled" => plan.stalled = size()?,
                 "--fill" => plan.fill = number()?,
+                "--rest" => plan.rest = Duration::from_secs(number()?),
                 "--behind" => plan.behind = number()?,
                 "--trace" => plan.trace = Some(value.into()),
                 other => return Err(format!("{other} is unknown\n{USAGE}")),

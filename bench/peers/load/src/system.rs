@@ -78,6 +78,15 @@ impl Server {
     }
 }
 
+/// How often the system has asked so far whether the other end of a connection takes something again, on the whole machine.
+pub(crate) fn window_probes() -> u64 {
+    let text = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    pairs.find(|(name, _)| *name == "TCPWinProbe").and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+}
+
 /// What all sockets of the machine hold in the kernel, in bytes.
 pub(crate) fn socket_bytes() -> f64 {
     let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
