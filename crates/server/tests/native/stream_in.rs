@@ -1,8 +1,10 @@
 //! Bodies of many events: appended as they arrive, in order, and what is told when they stop.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidings_hub::ports::Refusal;
 use tidings_hub::{Limits, Selectors};
 use tidings_server::ServerConfig;
 
@@ -156,17 +158,64 @@ async fn what_is_left_of_an_arrival_goes_with_the_next_ones() {
         let world = world.clone();
         async move { world.ask_with(LINES, body).await }
     });
-    let lines = |count: usize| Ok(Bytes::from("1\n".repeat(count)));
-    sender.send(lines(8_192 + 10)).await.unwrap();
+    let lines = |range: Range<usize>| Ok(Bytes::from_iter(range.flat_map(|n| format!("{n}\n").into_bytes())));
+    sender.send(lines(0..8_202)).await.unwrap();
     world.until("a full batch is submitted", |world| world.store.submissions() == [8_192]).await;
-    sender.send(lines(100)).await.unwrap();
+    sender.send(lines(8_202..8_302)).await.unwrap();
     world.until("more is read meanwhile", |_| sender.capacity() == sender.max_capacity()).await;
-    sender.send(lines(1)).await.unwrap();
+    sender.send(lines(8_302..8_303)).await.unwrap();
     drop(sender);
     world.store.go_on();
     world.compare("lines", publisher.await.unwrap(), 200, "{\"count\":8303}").await;
     let submissions = world.store.submissions();
     assert!(submissions[0] == 8_192 && submissions[1] >= 110, "{submissions:?}");
+    let rest = "GET /topics/t?format=json&limit=1000&last_event_id=@668";
+    let page = world.check(rest, 200, "{\"more\":false}").await;
+    let rest: Vec<_> =
+        page["events"].as_array().unwrap().iter().map(|event| event["data"].as_str()).collect();
+    let expected: Vec<_> = (8_000..8_303).map(|n| n.to_string()).collect();
+    assert_eq!(rest, expected.iter().map(|text| Some(text.as_str())).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_arrival_does_not_follow_a_refusal() {
+    let world = World::new();
+    world.store.hold();
+    world.store.refuse(Refusal::Full);
+    let (sender, body) = piecemeal();
+    let publisher = tokio::spawn({
+        let world = world.clone();
+        async move { world.ask_with(LINES, body).await }
+    });
+    sender.send(Ok(Bytes::from("1\n".repeat(8_202)))).await.unwrap();
+    world.until("a full batch is submitted", |world| world.store.submissions() == [8_192]).await;
+    sender.send(Ok(Bytes::from("2\n"))).await.unwrap();
+    world.until("more is read meanwhile", |_| sender.capacity() == sender.max_capacity()).await;
+    world.store.go_on();
+    let told = "{\"item\":0,\"count\":0}";
+    world.compare("lines", publisher.await.unwrap(), 503, told).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!((world.store.submissions(), world.store.stored().await), (vec![8_192], 0));
+}
+
+#[tokio::test]
+async fn a_last_item_that_is_bad_does_not_hide_what_became_of_those_before_it() {
+    let world = World::new();
+    world.store.hold();
+    world.store.refuse(Refusal::Full);
+    let (sender, body) = piecemeal();
+    let publisher = tokio::spawn({
+        let world = world.clone();
+        let head = format!("{LINES}\nProducer-Id: p\nProducer-Epoch: 1\nProducer-Seq: 9007199254740991");
+        async move { world.ask_with(&head, body).await }
+    });
+    sender.send(Ok(Bytes::from("1\n2"))).await.unwrap();
+    world.until("the first is submitted", |world| world.store.submissions() == [1]).await;
+    // The second one would have a number that there is not.
+    drop(sender);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    world.store.go_on();
+    world.compare("lines", publisher.await.unwrap(), 503, "{\"item\":0,\"count\":0}").await;
 }
 
 #[tokio::test]

@@ -168,9 +168,9 @@ impl Ingest {
     async fn finish(&mut self) -> Result<bool, Problem> {
         let ending = self.items.finish();
         if let Ok(Ending::Whole(Some(last))) = ending {
-            self.batch.push(last, self.series.as_ref(), &mut self.decoded)?;
+            let pushed = self.batch.push(last, self.series.as_ref(), &mut self.decoded);
             self.flush().await?;
-            return Ok(false);
+            return pushed.map(|()| false);
         }
         self.flush().await?;
         ending.map(|ending| matches!(ending, Ending::Discarded))
@@ -192,7 +192,8 @@ impl Ingest {
         Ok(())
     }
 
-    /// Sends the batch on its way, if there is anything in it: the log has it when this returns.
+    /// Sends the batch on its way, if there is anything in it: when this returns the log has it, or it stands
+    /// in line for its queue.
     async fn submit(&mut self) -> Result<(), Problem> {
         if self.batch.ops.is_empty() {
             return Ok(());
