@@ -27,7 +27,11 @@ pub struct SimDisk {
     world: Arc<Mutex<World>>,
     /// Handles of an earlier life of the machine do nothing.
     life: u64,
+    between: Arc<Mutex<Option<Between>>>,
 }
+
+/// What is done before a call.
+pub type Between = Box<dyn FnMut() + Send>;
 
 struct World {
     random: Random,
@@ -66,7 +70,24 @@ impl SimDisk {
             durable_names: BTreeMap::new(),
             unsynced_names: Vec::new(),
         };
-        Self { world: Arc::new(Mutex::new(world)), life: 0 }
+        Self { world: Arc::new(Mutex::new(world)), life: 0, between: Arc::default() }
+    }
+
+    /// Has something done before each call that can fail, in all lives: what another thread might do just then. Not while
+    /// it is done itself.
+    pub fn between(&self, what: Option<Between>) {
+        let mut between = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *between, what);
+        drop(between);
+        drop(before);
+    }
+
+    fn pause(&self) {
+        let take = || self.between.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut what) = take() {
+            what();
+            self.between(Some(what));
+        }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -108,7 +129,11 @@ impl SimDisk {
         let mut world = self.world();
         world.lose_unsynced();
         world.begin_life();
-        Self { world: Arc::clone(&self.world), life: world.life }
+        self.with_life(world.life)
+    }
+
+    fn with_life(&self, life: u64) -> Self {
+        Self { world: Arc::clone(&self.world), life, between: Arc::clone(&self.between) }
     }
 
     /// The process was killed and the machine runs on: nothing is lost, and nothing was synced either.
@@ -116,7 +141,7 @@ impl SimDisk {
     pub fn kill(&self) -> Self {
         let mut world = self.world();
         world.begin_life();
-        Self { world: Arc::clone(&self.world), life: world.life }
+        self.with_life(world.life)
     }
 
     /// Fails a call that is to come.
@@ -249,6 +274,7 @@ impl World {
 impl SimDisk {
     /// The world, for a call that changes something; or why the call fails.
     fn call(&self, kind: Call) -> io::Result<MutexGuard<'_, World>> {
+        self.pause();
         let mut world = self.world();
         if world.life != self.life {
             return Err(io::Error::other("this machine has lost power"));
@@ -291,6 +317,7 @@ impl SimDisk {
 
     /// The world, for a call that changes nothing; or why the call fails.
     fn ask(&self, kind: Call) -> io::Result<MutexGuard<'_, World>> {
+        self.pause();
         let mut world = self.look()?;
         world.faults.strike(kind)?;
         Ok(world)

@@ -121,7 +121,11 @@ struct Queue {
 
 impl Queue {
     fn take(&mut self) -> Option<Job> {
-        let may_begin = |job: &Job| !(self.is_removal_told && matches!(job, Job::Checkpoint(_)));
+        if self.is_working {
+            return None;
+        }
+        let waits = self.is_removal_told && !is_on(Mutant::CheckpointBesideRemoval);
+        let may_begin = |job: &Job| !(waits && matches!(job, Job::Checkpoint(_)));
         let candidates = self.jobs.iter().enumerate().filter(|(_, job)| may_begin(job));
         let (at, _) = candidates.min_by_key(|(_, job)| job.rank())?;
         self.is_working = true;
@@ -201,15 +205,12 @@ impl Keeper {
 
     /// Without a thread: does one job. Whether there was one.
     pub(crate) fn keep(&self) -> bool {
-        if self.thread.is_some() {
-            return false;
-        }
-        let job = self.inner.queue.lock().take();
-        let is_job = job.is_some();
-        if let Some(job) = job {
-            self.inner.done(job);
-        }
-        is_job
+        self.thread.is_none() && self.inner.keep()
+    }
+
+    /// A hand that does its jobs while the writer is in the middle of something.
+    pub(crate) fn hand(&self) -> Hand {
+        Hand(Arc::clone(&self.inner))
     }
 
     /// Waits until there is a report, or nothing is left to do. Whether there is a report.
@@ -220,6 +221,22 @@ impl Keeper {
             self.inner.changed.wait(&mut queue);
         }
         !queue.reports.is_empty()
+    }
+}
+
+/// Does the keeper's jobs while a [`crate::Pump`] is in the middle of a turn, as the keeper's thread would: for tests that say
+/// what happens when. What becomes of a job is told to the writer when it looks.
+pub struct Hand(Arc<Inner>);
+
+impl Hand {
+    /// Does one job, unless one is under way. Whether there was one.
+    pub fn keep(&self) -> bool {
+        self.0.keep()
+    }
+
+    /// Whether nobody is in the middle of something that others would have to wait for.
+    pub fn is_free(&self) -> bool {
+        self.0.shared.is_free()
     }
 }
 
@@ -263,6 +280,16 @@ impl Inner {
                 wake();
             }
         }
+    }
+
+    /// Does one job, unless one is under way. Whether there was one.
+    fn keep(&self) -> bool {
+        let job = self.queue.lock().take();
+        let is_job = job.is_some();
+        if let Some(job) = job {
+            self.done(job);
+        }
+        is_job
     }
 
     /// Does a job and leaves its report. Whether there is one.

@@ -40,6 +40,7 @@ mod writer;
 pub use config::{LogConfig, OnDamage};
 pub use disk::{Disk, DiskFile, LockError, RealDisk};
 pub use error::{Damage, OpenError};
+pub use keeper::Hand;
 pub use memory::MemoryLog;
 #[cfg(feature = "mutants")]
 pub use mutants::Mutant;

@@ -91,6 +91,8 @@ mutants! {
     CheckpointProducerElsewhere,
     /// Old segments are removed, and the checkpoint that knows of it is not written.
     RemoveBeforeCheckpoint,
+    /// A checkpoint is begun while the writer is at work on a removal that it does not know of.
+    CheckpointBesideRemoval,
     /// A compaction leaves out a part of what is alive.
     CompactDropsLive,
     /// A compacted segment takes its place before a checkpoint knows of what it lacks, so that what was deleted may

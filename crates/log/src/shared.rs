@@ -212,6 +212,11 @@ impl Shared {
         }
     }
 
+    /// Whether nobody holds a lock while files are at work on.
+    pub(crate) fn is_free(&self) -> bool {
+        self.catalog.try_write().is_some() && self.rebuilding.try_lock().is_some()
+    }
+
     /// As long as this number stays the same, no event has been taken out of sight that was not before.
     pub(crate) fn removals(&self) -> u64 {
         self.removals.load(Ordering::Acquire)

@@ -22,6 +22,7 @@ use crate::answer::{self, Waiter};
 use crate::config::LogConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{OpenError, is_read_only};
+use crate::keeper::Hand;
 use crate::pending::{Job, Msg, all_refused, refuse};
 use crate::pool::Pool;
 use crate::recovery;
@@ -345,6 +346,11 @@ impl Pump {
             }
             Err(_) => false,
         }
+    }
+
+    /// A hand for the keeper's jobs, which can be used in the middle of [`Self::turn`], or beside it.
+    pub fn hand(&self) -> Hand {
+        self.writer.keeper.hand()
     }
 
     /// Does one of the keeper's jobs and takes its report. Whether there was one.

@@ -33,6 +33,13 @@ fn no_seed_loses_repeats_or_resurrects_anything() {
 }
 
 #[test]
+fn nor_does_one_with_the_keeper_at_work_in_the_middle_of_it() {
+    let (tally, violations) = campaign::Campaign::of(world::BESIDE_FROM, SEEDS).run();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert!(tally.acked > 0 && tally.starts > SEEDS, "the world did something: {tally:?}");
+}
+
+#[test]
 fn canary_a_disk_whose_syncs_do_nothing_is_noticed() {
     assert!((0..20).any(|seed| run(seed, Some(Lie::Sync)).is_err()));
 }

@@ -36,6 +36,11 @@ impl Campaign {
         }
     }
 
+    /// So many from there on.
+    pub(crate) fn of(from: u64, seeds: u64) -> Self {
+        Self { from, seeds, threads: 1, is_loud: false }
+    }
+
     pub(crate) fn seeds(&self) -> u64 {
         self.seeds
     }

@@ -13,7 +13,13 @@ use super::common::{Manual, TestClock, config, event, now, numbered, topic};
 use super::model::producers::{IDS, Known, Number, Token};
 use super::model::{Deed, GONE, Model, Rules, TOPICS, Wish};
 
+mod beside;
 mod copies;
+
+use beside::Beside;
+
+/// From this seed on the keeper and the writer are at work at once. Those before it are as they were when they were recorded.
+pub(crate) const BESIDE_FROM: u64 = 7_000_000;
 
 pub(crate) struct World {
     random: Random,
@@ -34,6 +40,9 @@ pub(crate) struct World {
     tally: Tally,
     /// The last number of each producer, if all is accepted that is planned.
     planned: BTreeMap<&'static str, Number>,
+    is_beside: bool,
+    /// Of the present life.
+    beside: Option<Arc<Beside>>,
 }
 
 /// What happened in a seed, or in many.
@@ -129,6 +138,8 @@ impl World {
             is_told,
             tally: Tally::default(),
             planned: BTreeMap::new(),
+            is_beside: seed >= BESIDE_FROM,
+            beside: None,
         }
     }
 
@@ -162,7 +173,11 @@ impl World {
                     self.plan_loss(40);
                 }
                 if let Some(log) = &mut self.log {
-                    log.tick();
+                    log.log.tick();
+                    if let Some(beside) = &self.beside {
+                        beside.keep(log, &mut self.random);
+                    }
+                    log.pump();
                 }
                 self.listen()?;
             }
@@ -213,7 +228,7 @@ impl World {
         self.power_cycle()?;
         self.look()?;
         (self.tally.acked, self.tally.faults) = (self.model.acked, self.disk.struck());
-        Ok(self.tally)
+        Ok(std::mem::take(&mut self.tally))
     }
 
     /// Starts the log, through losses of power while it does.
@@ -222,6 +237,7 @@ impl World {
     }
 
     fn start_after(&mut self, mut lost_power: bool) -> Result<(), String> {
+        self.alone();
         for attempt in 0..20 {
             if attempt < 4 && self.random.once_in(4) {
                 self.disk.lose_power_in(1 + self.random.below(12));
@@ -263,6 +279,7 @@ impl World {
     }
 
     fn meet(&mut self, log: Manual, lost_power: bool) -> Result<(), String> {
+        self.set_beside(&log);
         let bounds = log.log.bounds();
         // A fault strikes once: the next read gets through.
         let mut found = self.read(&log, "**")?;
@@ -433,6 +450,9 @@ impl World {
             let ops = wish.deeds.iter().map(op).collect();
             waiting.push(log.log.submit(Submission { ops, atomic: wish.atomic, time_ms }));
         }
+        if let Some(beside) = &self.beside {
+            beside.keep(log, &mut self.random);
+        }
         // Sometimes the keeper is slow: it gets to one job, or to none.
         if self.random.once_in(3) {
             log.pump_alone();
@@ -442,6 +462,8 @@ impl World {
         } else {
             log.pump();
         }
+        // History may have gone in the middle of it, and what was closed with it.
+        self.model.oldest = self.model.oldest.max(log.log.bounds().oldest);
         for (wish, outcomes) in wishes.into_iter().zip(waiting) {
             let outcomes = now(outcomes);
             self.say(|| format!("{wish:?}\n   {outcomes:?}"));
