@@ -146,8 +146,8 @@ fn fan_out(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts how often the system probes windows, and how often at most in one moment: it does that by itself, and no event
-/// is sent on that core meanwhile.
+/// Counts how often the system probes windows, and how often at most in one moment: on the core where it does that nothing
+/// else is done meanwhile.
 struct Probes {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<(u64, u64)>,
@@ -163,10 +163,10 @@ impl Probes {
             while !stopped.load(SeqCst) {
                 std::thread::sleep(PROBES_EVERY);
                 let now = window_probes();
-                most = most.max(now - last);
+                most = most.max(now.saturating_sub(last));
                 last = now;
             }
-            (last - begun, most)
+            (last.saturating_sub(begun), most)
         };
         Self { stop, thread: std::thread::spawn(watch) }
     }
