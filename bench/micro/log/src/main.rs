@@ -7,6 +7,7 @@ mod append;
 mod arguments;
 mod generate;
 mod replay;
+mod space;
 mod start;
 mod world;
 
@@ -23,9 +24,12 @@ tidings-bench-log <command> --dir DIR [options]
   generate  a log with many topics, one of which (`needle`) has events spread over all of it
               --gib N (10)  --topics N (1000000)  --needles N (10000)  --data BYTES (1000)
   replay    the needle out of that log: first event, events/s, and what it does to appends beside it
-              --rounds N (20)  --seconds N (3)
+              --rounds N (200)  --seconds N (3)
   start     kills a process that appends to that log, and opens it again; best of nothing, every round is told
               --rounds N (3)
+  space     a million topics of unlike lifetimes: what they take on disk beside what is alive
+              --topics N (1000000)  --rate N (50000)  --seconds N (600)  --data BYTES (150)
+              --age-ms N (20000)    --every SECONDS (10)
   memory    RssAnon with that log open, idle and after replays";
 
 fn main() -> ExitCode {
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         "append" => append::run(&arguments),
         "generate" => generate::run(&arguments),
         "replay" => replay::run(&arguments),
+        "space" => space::run(&arguments),
         "start" => start::run(&arguments),
         "start-victim" => start::victim(&arguments),
         "start-open" => start::open(&arguments),

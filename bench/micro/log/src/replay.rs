@@ -18,7 +18,7 @@ const PAGE_BYTES: usize = 256 << 10;
 
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let dir = arguments.dir()?;
-    let rounds: usize = arguments.number("rounds", 20)?;
+    let rounds: usize = arguments.number("rounds", 200)?;
     let seconds: u64 = arguments.number("seconds", 3)?;
     let log = Arc::new(world::open_alone(&dir, world::config(Durability::Fsync))?);
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
