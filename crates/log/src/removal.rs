@@ -4,15 +4,17 @@
 //! answered that rests on an absence which a crash could undo. Where no checkpoint can be written (a full disk), the
 //! files go under an older one that has all their records in it, and nothing is written until they are gone.
 //!
-//! A sweep reads a table, no records: a topic's events of a segment go together, when the last of them is too old.
+//! A sweep reads a table, no records: a topic's events of a segment go together, when the last of them is too old, or when
+//! the topic keeps one event and has a newer one. (Of those that keep more the trims of single topics take what is too
+//! much, some topics at a time.)
 //! **Invariant:** the newest event of a topic that keeps it stays, unless it is a tombstone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidings_hub::fold::{Fold, TopicState};
+use tidings_hub::fold::Fold;
 use tidings_hub::ports::Trimmed;
-use tidings_hub::{Seq, TopicName};
+use tidings_hub::{Retention, Seq, TopicName};
 
 use crate::compact::Share;
 use crate::error::Trouble;
@@ -59,7 +61,7 @@ pub(crate) struct Found {
     pub(crate) share: Share,
     /// It was past the limits of the log.
     pub(crate) is_over: bool,
-    /// Something too old in it is kept for as long as nothing newer comes.
+    /// Something in it goes as soon as something newer comes.
     pub(crate) has_kept: bool,
     /// When something in it is too old.
     pub(crate) due_ms: Option<u64>,
@@ -163,12 +165,14 @@ impl Removal {
             // One that is not known has nothing that is alive.
             let Some(state) = fold.get(row.name.as_str()) else { continue };
             let time_ms = segment.facts.time_max_ms.saturating_sub(row.last_before_ms.into());
-            let due = due_of(&self.rules, row, &state, time_ms);
+            let own = self.rules.of(row.name.as_str(), &state);
+            let due = due_of(&self.rules, own, time_ms);
             let is_old = due.is_some_and(|due| due <= now_ms);
-            if is_over || is_old {
-                let keeps = self.rules.of(row.name.as_str(), &state).keep_last;
+            if is_over || is_old || own.count == Some(1) {
                 let is_last = row.last(base) == state.last && !is_on(Mutant::DropLast);
-                let is_kept = keeps && is_last && !state.last_is_tombstone;
+                // A tombstone is the one event like any, until it is too old.
+                let is_within = !is_over && !is_old;
+                let is_kept = is_last && (is_within || (own.keep_last && !state.last_is_tombstone));
                 has_kept |= is_kept;
                 let through = if is_kept {
                     before_last(shared, segment, &table, row, state.trimmed)?
@@ -178,7 +182,8 @@ impl Removal {
                 if let Some(through) = through {
                     lose(fold, &row.name, through, losses);
                 }
-            } else if let Some(due) = due {
+            }
+            if let Some(due) = due.filter(|_| !is_over && !is_old) {
                 due_ms = Some(due_ms.map_or(due, |before| before.min(due)));
             }
             let trimmed = fold.get(row.name.as_str()).map_or(Seq(u64::MAX), |state| state.trimmed);
@@ -226,9 +231,8 @@ impl Weight {
 }
 
 /// When a topic's events of a segment are too old; the newest of all, if it is kept, never is.
-fn due_of(rules: &Rules, row: &Row, state: &TopicState, time_ms: u64) -> Option<u64> {
-    let own = rules.of(row.name.as_str(), state).age_ms;
-    let age_ms = own.into_iter().chain(rules.age_ms).min()?;
+fn due_of(rules: &Rules, own: Retention, time_ms: u64) -> Option<u64> {
+    let age_ms = own.age_ms.into_iter().chain(rules.age_ms).min()?;
     let age_ms = if is_on(Mutant::SweepTooYoung) { age_ms / 2 } else { age_ms };
     Some(time_ms.saturating_add(age_ms).saturating_add(1))
 }

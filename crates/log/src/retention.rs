@@ -113,12 +113,16 @@ impl Rules {
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) rules: Arc<Rules>,
-    /// Whether any topic ever had limits, and by age, since the start: while none has, none is looked up.
+    /// Whether any topic ever had limits since the start: while none has, none is looked up.
     is_any: bool,
-    has_age: bool,
+    /// And limits that a sweep over sealed segments looks after.
+    has_swept: bool,
     topics: HashMap<TopicName, Limited>,
     /// Those to which events were added since they were looked at, each once, the first one first.
     touched: VecDeque<TopicName>,
+    /// The same of those whose limits a sweep over sealed segments keeps as well: they must not keep the others from
+    /// their turn.
+    touched_swept: VecDeque<TopicName>,
     /// When the oldest event of a topic is too old.
     due: BTreeSet<(u64, TopicName)>,
 }
@@ -138,14 +142,15 @@ impl Limits {
         let by_pattern = config.topic_retention.clone();
         let rules = Rules { by_pattern, keep_last, age_ms: config.retention_age_ms };
         let is_any = !rules.by_pattern.is_empty();
-        let has_age = rules.age_ms.is_some() || rules.by_pattern.iter().any(|(_, own)| own.age_ms.is_some());
-        let mut limits = Self { rules: Arc::new(rules), is_any, has_age, ..Self::default() };
+        let has_swept = rules.age_ms.is_some() || rules.by_pattern.iter().any(|(_, own)| is_swept(own));
+        let mut limits = Self { rules: Arc::new(rules), is_any, has_swept, ..Self::default() };
         // Who is of no pattern and declared nothing has no limits.
         let has_patterns = is_any;
         let may_be = |glance: Glance| has_patterns || glance.is_declared || glance.last >= hot;
         for (name, state) in fold.iter_where(may_be) {
-            let Retention { age_ms, bytes, count, .. } = limits.rules.of(name, &state);
-            limits.has_age |= age_ms.is_some();
+            let own = limits.rules.of(name, &state);
+            let Retention { age_ms, bytes, count, .. } = own;
+            limits.has_swept |= is_swept(&own);
             limits.is_any |= age_ms.is_some();
             if state.last >= hot || bytes.or(count).is_some() {
                 // Each was a name before it came into the fold.
@@ -157,9 +162,9 @@ impl Limits {
         limits
     }
 
-    /// Whether anything may ever be too old.
-    pub(crate) fn has_age(&self) -> bool {
-        self.has_age
+    /// Whether a sweep may ever find anything.
+    pub(crate) fn has_swept(&self) -> bool {
+        self.has_swept
     }
 
     fn set(&mut self, name: &TopicName, state: &TopicState) {
@@ -169,7 +174,7 @@ impl Limits {
             return self.remove(name.as_str());
         }
         self.is_any = true;
-        self.has_age |= age_ms.is_some();
+        self.has_swept |= is_swept(&retention);
         match self.topics.get_mut(name.as_str()) {
             Some(limited) => limited.retention = retention,
             None => {
@@ -189,7 +194,9 @@ impl Limits {
         if let Some(limited) = self.topics.get_mut(name.as_str())
             && !std::mem::replace(&mut limited.is_touched, true)
         {
-            self.touched.push_back(name.clone());
+            let Retention { bytes, count, .. } = limited.retention;
+            let is_swept = bytes.is_none() && count.is_none_or(|count| count == 1);
+            if is_swept { &mut self.touched_swept } else { &mut self.touched }.push_back(name.clone());
         }
     }
 
@@ -239,7 +246,7 @@ impl Limits {
         }
         // Who waited longest is first: some busy topics must not keep all others from their turn.
         while taken.len() < 2 * TOPICS_MAX
-            && let Some(name) = self.touched.pop_front()
+            && let Some(name) = self.next_touched(taken.len())
         {
             if let Some(limited) = self.topics.get_mut(name.as_str())
                 && std::mem::take(&mut limited.is_touched)
@@ -251,6 +258,15 @@ impl Limits {
             }
         }
         taken
+    }
+
+    /// One in four that a sweep looks after too, where there are both.
+    fn next_touched(&mut self, taken: usize) -> Option<TopicName> {
+        let (first, then) = match taken % 4 {
+            0 => (&mut self.touched_swept, &mut self.touched),
+            _ => (&mut self.touched, &mut self.touched_swept),
+        };
+        first.pop_front().or_else(|| then.pop_front())
     }
 
     /// When a topic is to be looked at again, even if nothing is added.
@@ -268,6 +284,11 @@ impl Limits {
             }
         }
     }
+}
+
+/// Whether a sweep over sealed segments takes a part of what these limits take.
+fn is_swept(own: &Retention) -> bool {
+    own.age_ms.is_some() || own.count == Some(1)
 }
 
 /// How far a topic is to be trimmed, and when to look again.

@@ -118,6 +118,48 @@ fn the_disk_holds_little_more_than_what_is_alive() {
     check_topics(&log, topics);
 }
 
+/// Each topic keeps one event, and there are more topics than are looked at one by one in the time.
+#[test]
+fn present_values_take_no_more_than_what_is_alive_of_them() {
+    const VALUES: u64 = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::at(1_700_000_000_000);
+    let value = Retention { count: Some(1), ..Retention::default() };
+    let limits = LogConfig {
+        topic_retention: vec![(Selector::parse("v/**").unwrap(), value)],
+        segment_bytes: 256 << 10,
+        ..config(VALUES)
+    };
+    let mut log = Manual::open(RealDisk::new(dir.path()).unwrap(), &clock, limits.clone()).unwrap();
+    let mut written = 0;
+    for nth in 0..6 {
+        for first in (0..VALUES).step_by(2_000) {
+            let ops: Vec<_> = (first..first + 2_000)
+                .map(|topic| publish(&format!("v/{topic}"), &data_of(topic, nth)))
+                .collect();
+            written +=
+                (first..first + 2_000).map(|topic| data_of(topic, nth).len() as u64 + OVERHEAD).sum::<u64>();
+            let outcomes = log.log.submit(Submission { ops, atomic: false, time_ms: now_ms(&clock) });
+            log.pump();
+            assert_eq!(now(outcomes).iter().map(committed).count(), 2_000);
+        }
+        log.tick();
+        clock.pass(SECOND);
+    }
+    for _ in 0..8 {
+        clock.pass(2 * SECOND);
+        log.tick();
+    }
+    let (bytes, alive) = (log.log.bytes().unwrap(), written / 6);
+    let allowed = 2 * alive + 4 * limits.segment_bytes;
+    println!("written {written}, alive at most {alive}, in segments {bytes}");
+    assert!(bytes <= allowed, "{bytes} bytes, allowed are {allowed}");
+    for topic in (0..VALUES).step_by(997) {
+        let found = log.data(&format!("v/{topic}"));
+        assert_eq!(found.last(), Some(&data_of(topic, 5)), "v/{topic}");
+    }
+}
+
 fn now_ms(clock: &TestClock) -> u64 {
     tidings_hub::ports::Clock::wall_ms(clock)
 }

@@ -79,7 +79,7 @@ impl Writer {
             let is_due = |segment: &SealedSegment, is_over: bool| {
                 let base = segment.facts.base;
                 let Some(known) = erasing.known.get(&base) else {
-                    return is_over || self.limits.has_age() || trimmed_max >= base;
+                    return is_over || self.limits.has_swept() || trimmed_max >= base;
                 };
                 if is_over && !known.found.is_over {
                     return true;
