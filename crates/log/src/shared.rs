@@ -212,6 +212,14 @@ impl Shared {
         }
     }
 
+    /// How long all segments are together.
+    pub(crate) fn bytes(&self) -> u64 {
+        let catalog = self.catalog.read();
+        let sealed: u64 = catalog.sealed.iter().map(|segment| segment.facts.bytes).sum();
+        let active = catalog.active.inner.read().end;
+        sealed.saturating_add(active)
+    }
+
     /// Whether nobody holds a lock while files are at work on.
     pub(crate) fn is_free(&self) -> bool {
         self.catalog.try_write().is_some() && self.rebuilding.try_lock().is_some()

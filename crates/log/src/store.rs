@@ -227,10 +227,7 @@ impl Log for EmbeddedLog {
     }
 
     fn bytes(&self) -> Option<u64> {
-        let catalog = self.shared.catalog.read();
-        let sealed: u64 = catalog.sealed.iter().map(|segment| segment.facts.bytes).sum();
-        let active = catalog.active.inner.read().end;
-        Some(sealed.saturating_add(active))
+        Some(self.shared.bytes())
     }
 
     fn tick(&self) {

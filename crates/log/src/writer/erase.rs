@@ -22,6 +22,10 @@ use crate::shared::SealedSegment;
 const SEGMENTS_MAX: usize = 32;
 /// A sweep ends with a checkpoint: so many times as long as that took, no other one is begun without need.
 const PAUSE_FACTOR: u64 = 16;
+/// But the log does not grow by more than this part of itself meanwhile,
+const GROWTH_PARTS: u64 = 4;
+/// or by so many segments, if that is more.
+const GROWTH_SEGMENTS: u64 = 4;
 /// After a compaction that failed the next one waits.
 const RETRY_MS: u64 = 60_000;
 
@@ -31,8 +35,10 @@ pub(crate) struct Erasing {
     known: HashMap<Seq, Known>,
     /// The number of losses when the sweep that is under way was asked for, and when that was.
     asked: (u64, u64),
-    /// No sweep before this, unless the log is past its limits.
+    /// No sweep before this, unless the log is past its limits, or has grown much.
     pause_until_ms: u64,
+    /// How long the log was after the last sweep, or has been since.
+    swept_bytes: u64,
     is_looking: bool,
     compaction: Compaction,
     compact_not_before_ms: u64,
@@ -70,8 +76,13 @@ impl Writer {
         }
         let fold = self.judge.fold();
         let (losses, trimmed_max) = (fold.losses(), fold.trimmed_max());
+        let bytes = self.shared.bytes();
+        self.erasing.swept_bytes = self.erasing.swept_bytes.min(bytes);
         let erasing = &self.erasing;
-        let may_rest = self.clock.monotonic_ms() < erasing.pause_until_ms;
+        let growth = bytes - erasing.swept_bytes;
+        let growth_max =
+            (bytes / GROWTH_PARTS).max(GROWTH_SEGMENTS.saturating_mul(self.config.segment_bytes));
+        let may_rest = self.clock.monotonic_ms() < erasing.pause_until_ms && growth < growth_max;
         let segments: Vec<Swept> = {
             let catalog = self.shared.catalog.read();
             let facts = catalog.sealed.iter().map(|segment| &segment.facts);
@@ -112,6 +123,7 @@ impl Writer {
         let monotonic_ms = self.clock.monotonic_ms();
         let took_ms = monotonic_ms.saturating_sub(asked_ms);
         self.erasing.pause_until_ms = monotonic_ms.saturating_add(took_ms.saturating_mul(PAUSE_FACTOR));
+        self.erasing.swept_bytes = self.shared.bytes();
         for found in found {
             let before = self.erasing.known.get(&found.base);
             let rewritten_ms = before.map_or(0, |known| known.rewritten_ms);
