@@ -202,13 +202,19 @@ pub(crate) fn replace_with(
     write: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> io::Result<()> {
     let beside = format!("{name}{TMP}");
-    let file = disk.create(&beside)?;
-    write(&*file)?;
     let is_meta = name == crate::meta::META;
-    if !is_on(if is_meta { Mutant::SkipMetaSync } else { Mutant::SkipCheckpointSync }) {
-        file.sync_data()?;
-    }
-    disk.rename(&beside, name)?;
+    let make = || {
+        let file = disk.create(&beside)?;
+        write(&*file)?;
+        if !is_on(if is_meta { Mutant::SkipMetaSync } else { Mutant::SkipCheckpointSync }) {
+            file.sync_data()?;
+        }
+        disk.rename(&beside, name)
+    };
+    make().inspect_err(|_| {
+        // What there is of it takes space, which may be what was lacking.
+        _ = disk.unlink(&beside);
+    })?;
     if is_on(if is_meta { Mutant::SkipMetaDirSync } else { Mutant::SkipCheckpointDirSync }) {
         return Ok(());
     }

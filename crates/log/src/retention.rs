@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tidings_hub::fold::{Fold, Glance, TopicState};
-use tidings_hub::ports::Durability;
+use tidings_hub::ports::{Durability, SeqRange};
 use tidings_hub::{Control, Record, Retention, Selector, Seq, TopicName, What};
 
 use crate::config::LogConfig;
@@ -298,7 +298,8 @@ pub(crate) struct Trim {
     pub(crate) due_ms: Option<u64>,
 }
 
-/// Looks up how far a topic, whose newest event is at `last`, is over its limits.
+/// Looks up how far a topic, whose newest event was at `last` when it was asked, is over its limits. What came after that is not
+/// looked at: the topic may have been deleted since and be another one, or have other limits, and it is looked at again.
 pub(crate) fn trim_of(
     shared: &Shared,
     topic: &str,
@@ -315,17 +316,18 @@ pub(crate) fn trim_of(
         sealed.chain([Segment::Active(catalog.active.clone())]).collect()
     };
     let lost = shared.trimmed(topic);
-    let mut through = over_size(shared, &segments, topic, lost, retention)?;
+    let range = SeqRange { first: lost.next(), last };
+    let mut through = over_size(shared, &segments, topic, range, retention)?;
     let mut due_ms = None;
     if let Some(age_ms) = retention.age_ms {
-        let from = through.unwrap_or(lost).next();
+        let range = SeqRange { first: through.unwrap_or(lost).next(), last };
         let age_ms = if is_on(Mutant::TrimTooYoung) { age_ms / 2 } else { age_ms };
-        let (old, next_ms) = over_age(shared, &segments, topic, from, now_ms.saturating_sub(age_ms))?;
+        let (old, next_ms) = over_age(shared, &segments, topic, range, now_ms.saturating_sub(age_ms))?;
         through = old.or(through);
         due_ms = next_ms.map(|time_ms| time_ms.saturating_add(age_ms).saturating_add(1));
     }
     if retention.keep_last && !is_on(Mutant::TrimLast) && through.is_some_and(|through| through >= last) {
-        through = before_last(shared, &segments, topic, lost, last)?;
+        through = before_last(shared, &segments, topic, range)?;
     }
     Ok(Trim { through, due_ms })
 }
@@ -335,16 +337,15 @@ fn before_last(
     shared: &Shared,
     segments: &[Segment],
     topic: &str,
-    lost: Seq,
-    last: Seq,
+    range: SeqRange,
 ) -> Result<Option<Seq>, Trouble> {
     for segment in segments.iter().rev() {
         let (base, segment_last) = span(segment);
-        if segment_last <= lost {
+        if segment_last < range.first {
             break;
         }
-        let entries = entries(shared, segment, topic, lost.next())?;
-        let before = entries.iter().rev().map(|entry| entry.seq(base)).find(|seq| *seq < last);
+        let entries = entries(shared, segment, topic, range)?;
+        let before = entries.iter().rev().map(|entry| entry.seq(base)).find(|seq| *seq < range.last);
         if before.is_some() {
             return Ok(before);
         }
@@ -357,7 +358,7 @@ fn over_size(
     shared: &Shared,
     segments: &[Segment],
     topic: &str,
-    lost: Seq,
+    range: SeqRange,
     retention: Retention,
 ) -> Result<Option<Seq>, Trouble> {
     if retention.count.is_none() && retention.bytes.is_none() {
@@ -367,16 +368,17 @@ fn over_size(
     let (mut count, mut bytes) = (u64::from(is_on(Mutant::TrimOneMore)), 0u64);
     for segment in segments.iter().rev() {
         let (base, last) = span(segment);
-        if last <= lost {
+        if last < range.first {
             break;
         }
-        let totals = totals(shared, segment, topic)?;
-        let all = (count.saturating_add(totals.0), bytes.saturating_add(totals.1));
-        if base > lost && all.0 <= count_max && all.1 <= bytes_max {
+        let (events, their_bytes, newest) = totals(shared, segment, topic)?;
+        let all = (count.saturating_add(events), bytes.saturating_add(their_bytes));
+        let is_within = base >= range.first && newest <= range.last;
+        if is_within && all.0 <= count_max && all.1 <= bytes_max {
             (count, bytes) = all;
             continue;
         }
-        for entry in entries(shared, segment, topic, lost.next())?.iter().rev() {
+        for entry in entries(shared, segment, topic, range)?.iter().rev() {
             count += 1;
             bytes += u64::from(entry.data_bytes);
             if count > count_max || bytes > bytes_max {
@@ -392,17 +394,17 @@ fn over_age(
     shared: &Shared,
     segments: &[Segment],
     topic: &str,
-    from: Seq,
+    range: SeqRange,
     before_ms: u64,
 ) -> Result<(Option<Seq>, Option<u64>), Trouble> {
     let mut old = None;
     let mut looks = 0;
     for segment in segments {
         let (base, last) = span(segment);
-        if last < from {
+        if last < range.first {
             continue;
         }
-        for entry in entries(shared, segment, topic, from)? {
+        for entry in entries(shared, segment, topic, range)? {
             let time_ms = look_at(shared, segment, entry)?.time_ms;
             looks += 1;
             if time_ms >= before_ms || looks > LOOKS_MAX {
@@ -421,30 +423,41 @@ fn span(segment: &Segment) -> (Seq, Seq) {
     }
 }
 
-fn totals(shared: &Shared, segment: &Segment, topic: &str) -> Result<(u64, u64), Trouble> {
+/// A topic's events in a segment, their bytes, and the last one's place.
+fn totals(shared: &Shared, segment: &Segment, topic: &str) -> Result<(u64, u64, Seq), Trouble> {
     match segment {
-        Segment::Active(active) => Ok(active.inner.read().index.totals(topic)),
+        Segment::Active(active) => {
+            let inner = active.inner.read();
+            let (events, bytes) = inner.index.totals(topic);
+            let last = inner.index.entries(topic).last().map_or(Seq::ZERO, |entry| entry.seq(active.base));
+            Ok((events, bytes, last))
+        }
         Segment::Sealed(sealed) => {
             let table = shared.table(sealed)?;
-            let Some(table) = table else { return Ok((0, 0)) };
+            let Some(table) = table else { return Ok((0, 0, Seq::ZERO)) };
             let row = shared.row(sealed, &table, topic)?.flatten();
-            Ok(row.map_or((0, 0), |row| (row.count.into(), row.bytes)))
+            let base = sealed.facts.base;
+            Ok(row.map_or((0, 0, Seq::ZERO), |row| (row.count.into(), row.bytes, row.last(base))))
         }
     }
 }
 
-fn entries(shared: &Shared, segment: &Segment, topic: &str, from: Seq) -> Result<Vec<Entry>, Trouble> {
-    let all = Seq(u64::MAX);
+fn entries(
+    shared: &Shared,
+    segment: &Segment,
+    topic: &str,
+    SeqRange { first, last }: SeqRange,
+) -> Result<Vec<Entry>, Trouble> {
     match segment {
         Segment::Active(active) => {
             let inner = active.inner.read();
-            Ok(within(inner.index.entries(topic), active.base, from, all).to_vec())
+            Ok(within(inner.index.entries(topic), active.base, first, last).to_vec())
         }
         Segment::Sealed(sealed) => {
             let Some(table) = shared.table(sealed)? else { return Ok(Vec::new()) };
             let Some(row) = shared.row(sealed, &table, topic)?.flatten() else { return Ok(Vec::new()) };
             let entries = shared.entries(sealed, &table, &row)?.unwrap_or_default();
-            Ok(within(&entries, sealed.facts.base, from, all).to_vec())
+            Ok(within(&entries, sealed.facts.base, first, last).to_vec())
         }
     }
 }

@@ -379,6 +379,7 @@ impl Shared {
         };
         if let Err(error) = write() {
             tracing::warn!(file = self.disk.place(&name), %error, "an index could not be written");
+            _ = self.disk.unlink(&beside);
         }
     }
 

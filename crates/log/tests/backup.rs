@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use tidings_hub::ports::{Durability, Log, Op};
-use tidings_hub::{Selector, Selectors, Seq};
+use tidings_hub::{Retention, Selector, Selectors, Seq};
 use tidings_log::tools::{self, Copied, Grade};
 use tidings_log::{Disk, DiskFile, LockError, LogConfig, OpenError, RealDisk};
 use tidings_testkit::disk::SimDisk;
@@ -375,4 +375,49 @@ fn a_hub_that_compacts_beside_a_verification_is_no_damage() {
     assert_eq!(tools::verify(&late(0)).unwrap().grade(), None);
     disk.remove(&hidden);
     assert_eq!(tools::verify(&late(0)).unwrap().grade(), Some(Grade::Damage), "it would be one");
+}
+
+/// A running log may go on between any two calls of a backup: what is missing in what is restored is told to be gone.
+#[test]
+fn what_goes_while_a_backup_is_made_is_told_or_there() {
+    for moment in 0..120 {
+        let disk = SimDisk::seeded(moment);
+        let clock = TestClock::at(1_000_000);
+        let age = Retention { age_ms: Some(60_000), ..Retention::default() };
+        let limits = LogConfig {
+            topic_retention: vec![(Selector::parse("short").unwrap(), age)],
+            erase_after_ms: 0,
+            ..config()
+        };
+        let mut log = Manual::open(disk.clone(), &clock, limits.clone()).unwrap();
+        for n in 0..40 {
+            log.publish("short", &format!("{n} {}", "x".repeat(40)));
+            if n % 4 == 0 {
+                log.publish("long", &n.to_string());
+            }
+        }
+        log.publish("long", &"x".repeat(1_100));
+        let mut calls = 0;
+        let between = {
+            let clock = clock.clone();
+            move || {
+                calls += 1;
+                if calls == moment {
+                    clock.pass(100_000);
+                    (0..4).for_each(|_| {
+                        log.tick();
+                        clock.pass(2_000);
+                    });
+                }
+            }
+        };
+        disk.between(Some(Box::new(between)));
+        let (copy, restored) = (SimDisk::seeded(1), SimDisk::seeded(2));
+        tools::backup(&disk, &copy).unwrap();
+        disk.between(None);
+        tools::restore(&copy, &restored).unwrap();
+        let log = Manual::open(restored, &clock, limits).unwrap();
+        let (found, gone) = (log.data("short").len(), log.fold().trimmed("short"));
+        assert!(found == 40 || gone > Seq::ZERO, "call {moment}: {found} of 40 are there, gone is {gone:?}");
+    }
 }

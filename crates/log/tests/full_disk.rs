@@ -5,12 +5,28 @@ mod common;
 
 use common::*;
 use tidings_hub::Seq;
-use tidings_hub::ports::{Health, Log, Outcome, Refusal};
+use tidings_hub::ports::{Health, Log, Outcome, Refusal, Submission};
 use tidings_log::LogConfig;
 use tidings_testkit::disk::{Call, Fault, SimDisk};
 
 fn open(disk: &SimDisk) -> Manual {
     Manual::open(disk.clone(), &TestClock::at(1), config()).unwrap()
+}
+
+#[test]
+fn what_found_no_space_for_all_of_it_takes_none() {
+    let disk = SimDisk::seeded(1);
+    let mut log = Manual::open(disk.clone(), &TestClock::at(1), config()).unwrap();
+    for n in 0..60 {
+        let ops = vec![publish("a", &format!("{n} {}", "x".repeat(60)))];
+        let outcomes = log.log.submit(Submission { ops, atomic: true, time_ms: 1 });
+        log.pump_alone();
+        committed(&now(outcomes)[0]);
+    }
+    disk.set_capacity(Some(disk.bytes() + 40));
+    while log.keep() {}
+    let begun: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".tmp")).collect();
+    assert_eq!(begun, Vec::<String>::new());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use common::*;
-use tidings_hub::ports::{Health, Log};
-use tidings_hub::{Selectors, Seq};
+use tidings_hub::ports::{Health, Log, Op, Publish};
+use tidings_hub::{Retention, Selectors, Seq, TopicConfig};
 use tidings_log::tools::{self, Grade};
 use tidings_log::{Disk, DiskFile, EmbeddedLog, LockError, LogConfig};
 use tidings_testkit::disk::{Call, Fault, SimDisk};
@@ -29,6 +29,45 @@ fn publish_alone(log: &mut Manual, name: &str, data: &str) -> Seq {
     });
     log.pump_alone();
     committed(&now(outcome)[0])
+}
+
+fn done_alone(log: &mut Manual, op: Op) {
+    let ops = vec![op];
+    let outcomes = log.log.submit(tidings_hub::ports::Submission { ops, atomic: true, time_ms: 1 });
+    log.pump_alone();
+    committed(&now(outcomes)[0]);
+}
+
+/// A topic with limits of its own, and the keeper asked to look whether it is over them.
+fn looked_at(retention: Retention, first: Op) -> Manual {
+    let mut log = open(&SimDisk::seeded(1), config());
+    log.done(configure("t", TopicConfig { retention, ..TopicConfig::default() }));
+    log.done(first);
+    log.log.tick();
+    log.pump_alone();
+    log
+}
+
+#[test]
+fn a_look_that_comes_late_takes_nothing_of_a_topic_that_is_another_by_then() {
+    let retention = Retention { count: Some(1), ..Retention::default() };
+    let mut log = looked_at(retention, publish("t", "old"));
+    done_alone(&mut log, Op::Delete { topic: topic("t") });
+    publish_alone(&mut log, "t", "new");
+    publish_alone(&mut log, "t", "newer");
+    log.tick();
+    assert_eq!(log.data("t"), ["new", "newer"]);
+}
+
+#[test]
+fn a_look_that_comes_late_knows_no_newest_event_but_the_one_it_was_asked_about() {
+    let retention = Retention { bytes: Some(10), keep_last: true, ..Retention::default() };
+    let gone = Publish { event: Some(tidings_hub::frame::TOMBSTONE_EVENT), ..event(&["t"], "") };
+    let mut log = looked_at(retention, Op::Publish(gone));
+    let data = "x".repeat(100);
+    publish_alone(&mut log, "t", &data);
+    log.tick();
+    assert_eq!(log.data("t").last(), Some(&data));
 }
 
 #[test]

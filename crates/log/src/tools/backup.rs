@@ -167,11 +167,23 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
     };
     let before = content(from, META)?;
     let mut kept: Vec<String> = Vec::new();
-    for name in list(from)?.iter().filter(|name| place_of(name, CHECKPOINT).is_some() || *name == LOST) {
+    let first_of = |names: &[String]| names.iter().find_map(|name| place_of(name, LOG));
+    let names = list(from)?;
+    let first = first_of(&names);
+    for name in names.iter().filter(|name| place_of(name, CHECKPOINT).is_some() || *name == LOST) {
         copy_file(from, to, name, copied)?;
         kept.push(name.clone());
     }
     let names = list(from)?;
+    let through = kept.iter().filter_map(|name| place_of(name, CHECKPOINT)).max();
+    if let Some(now) = first_of(&names)
+        && first != Some(now)
+        && through.is_none_or(|through| through < now.prev())
+    {
+        // What these segments had in them, a checkpoint knows that is not copied.
+        return Err(again(from, "history was removed meanwhile"));
+    }
+    let checkpoints = kept.clone();
     let segments: Vec<&String> = names.iter().filter(|name| place_of(name, LOG).is_some()).collect();
     for name in &segments {
         if segments.last() == Some(name) {
@@ -193,8 +205,13 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
     }
     copy_file(from, to, META, copied)?;
     if content(from, META)? != before {
-        let source = io::Error::new(io::ErrorKind::NotFound, "a hub was started or stopped meanwhile");
-        return Err(Trouble::Io { doing: format!("copying {}", from.place("")), source });
+        return Err(again(from, "a hub was started or stopped meanwhile"));
+    }
+    for name in &checkpoints {
+        // By one of the same name: a compacted segment may rest on that, and lack what only that tells to be gone.
+        if is_other(from, to, name)? {
+            return Err(again(from, "a checkpoint was replaced meanwhile"));
+        }
     }
     for name in list(to)? {
         let is_old = is_of(&name, &[LOG, INDEX, CHECKPOINT]) || name == LOST || name.ends_with(TMP);
@@ -203,6 +220,22 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
         }
     }
     to.sync_dir().map_err(Trouble::io("syncing", to.place("")))
+}
+
+/// What is copied does not go together: the copy is begun again.
+fn again(from: &dyn Disk, why: &'static str) -> Trouble {
+    let source = io::Error::new(io::ErrorKind::NotFound, why);
+    Trouble::Io { doing: format!("copying {}", from.place("")), source }
+}
+
+/// Whether a file that was copied is there still, and another.
+fn is_other(from: &dyn Disk, to: &dyn Disk, name: &str) -> Result<bool, Trouble> {
+    let original = match from.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened.map_err(Trouble::io("reading", from.place(name)))?,
+    };
+    let copy = to.open(name).map_err(Trouble::io("reading", to.place(name)))?;
+    is_same(&*original, &*copy).map(|same| !same).map_err(Trouble::io("reading", from.place(name)))
 }
 
 fn done(to: &dyn Disk) -> Result<(), Trouble> {

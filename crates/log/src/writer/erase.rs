@@ -12,7 +12,7 @@ use tidings_hub::{Retention, Seq, TopicName};
 
 use super::{Job, State, Writer};
 use crate::compact::{Install, Installed, Rewritten, Share, choose};
-use crate::keeper::{Asked, Job as Task};
+use crate::keeper::{Asked, Job as Task, LOOK_AGAIN_MS};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Found, Removal, Swept};
 use crate::retention::{Trim, segments_over};
@@ -163,17 +163,23 @@ impl Writer {
     /// Trims topics that are over limits of their own, by records like anybody's.
     pub(super) fn take_trims(&mut self, trims: Vec<(TopicName, Trim)>) {
         self.erasing.is_looking = false;
+        let mut trimmed = Vec::new();
         // Each for itself: a refused one must not hold the others back.
         for (topic, Trim { through, due_ms }) in trims {
             if let Some(due_ms) = due_ms {
                 self.limits.set_due(topic.as_str(), due_ms);
             }
             let Some(through) = through else { continue };
+            trimmed.push(topic.clone());
             let ops = vec![Op::Trim { topic, through }];
             let submission = Submission { ops, atomic: true, time_ms: self.clock.wall_ms() };
             self.accept(Job::new(submission, None));
         }
-        drop(self.flush());
+        if self.flush().is_err() {
+            // There is no space for their records now.
+            let again_ms = self.now.now_ms().saturating_add(LOOK_AGAIN_MS);
+            trimmed.iter().for_each(|topic| self.limits.set_due(topic.as_str(), again_ms));
+        }
     }
 
     /// Has segments written anew that are dead for the most part, or many and small.
@@ -272,6 +278,18 @@ impl Writer {
         };
         let known = Known { found, losses: 0, rewritten_ms: now_ms };
         self.erasing.known.insert(facts.base, known);
+    }
+
+    /// A new file waits for a checkpoint that cannot be written: it takes space that may be what is lacking, and no history
+    /// is removed as long as it waits.
+    pub(super) fn give_up_waiting(&mut self) {
+        match std::mem::take(&mut self.erasing.compaction) {
+            Compaction::Waiting { rewritten, .. } => {
+                rewritten.abandon(&*self.shared.disk);
+                self.put_off();
+            }
+            other => self.erasing.compaction = other,
+        }
     }
 
     fn put_off(&mut self) {

@@ -190,6 +190,7 @@ impl Writer {
             self.is_removal_open = false;
         } else {
             self.is_checkpoint_owed = true;
+            self.give_up_waiting();
         }
         if let Some(retired) = retired {
             self.is_removal_asked = false;

@@ -30,9 +30,20 @@ impl Beside {
         log.pump = self.pump.lock().unwrap().take();
     }
 
+    /// Somebody else is at work, and the writer and the keeper in the middle of it.
+    pub(super) fn meanwhile<T>(&self, log: &mut Manual, work: impl FnOnce() -> T) -> T {
+        *self.pump.lock().unwrap() = log.pump.take();
+        let done = work();
+        log.pump = self.pump.lock().unwrap().take();
+        done
+    }
+
     /// Somebody is about to make a call.
     fn meet(&self) {
         if !self.random.lock().unwrap().once_in(SELDOM) || !self.hand.is_free() {
+            return;
+        }
+        if self.random.lock().unwrap().once_in(2) && self.hand.keep() {
             return;
         }
         let pump = self.pump.lock().unwrap().take();

@@ -142,7 +142,20 @@ impl World {
         let source = self.disk.copy(self.random.next());
         let seed = self.random.next();
         let target = self.backup.get_or_insert_with(|| SimDisk::seeded(seed)).kill();
-        tools::backup(&source, &target).map_err(|error| format!("no backup: {error}"))?;
+        if let (Some(beside), Some(log)) = (&self.beside, &mut self.log) {
+            let struck = self.disk.struck();
+            log.log.tick();
+            let made = beside.meanwhile(log, || tools::backup(&self.disk, &target).map(drop));
+            log.pump();
+            self.backup = Some(target.clone());
+            match made {
+                Err(_) if self.disk.is_dark() || self.disk.struck() > struck => return Ok(()),
+                made => made.map_err(|error| format!("no backup beside a hub: {error}"))?,
+            }
+            self.listen()?;
+        } else {
+            tools::backup(&source, &target).map_err(|error| format!("no backup: {error}"))?;
+        }
         let restored = SimDisk::seeded(self.random.next());
         tools::restore(&target, &restored).map_err(|error| format!("nothing is restored: {error}"))?;
         self.backup = Some(target);

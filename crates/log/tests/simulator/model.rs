@@ -143,7 +143,12 @@ impl Model {
                 }
             }
             // Closing what is closed changes nothing.
-            Deed::Close(topic) => _ = self.closed.entry(topic).or_insert(seq),
+            Deed::Close(topic) => {
+                let at = self.closed.entry(topic).or_insert(seq);
+                if *at < self.oldest {
+                    *at = seq;
+                }
+            }
             Deed::Delete(topic) => {
                 self.closed.remove(topic);
                 self.gone_through.insert(topic, seq);

@@ -462,8 +462,10 @@ impl World {
         } else {
             log.pump();
         }
-        // History may have gone in the middle of it, and what was closed with it.
-        self.model.oldest = self.model.oldest.max(log.log.bounds().oldest);
+        if self.is_beside {
+            // History may have gone in the middle of it, and what was closed with it.
+            self.model.oldest = self.model.oldest.max(log.log.bounds().oldest);
+        }
         for (wish, outcomes) in wishes.into_iter().zip(waiting) {
             let outcomes = now(outcomes);
             self.say(|| format!("{wish:?}\n   {outcomes:?}"));
