@@ -17,6 +17,8 @@ use crate::world::{self, Chance};
 
 /// Events of one submission.
 const BATCH: usize = 512;
+/// Sizes are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Submissions under way.
 const IN_FLIGHT: usize = 8;
 /// Events that a topic of the third kind keeps.
@@ -39,8 +41,9 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     let (data, clock) = (Bytes::from(vec![b'x'; data_bytes]), world::clock());
     let mut alive = Alive::new(topics, age_ms);
     let mut chance = Chance::new(7);
-    let (begun, mut told, mut ticked) = (Instant::now(), Instant::now(), Instant::now());
-    let (mut appended, mut worst, mut most_bytes) = (0u64, 0.0f64, 0);
+    let begun = Instant::now();
+    let (mut told, mut ticked, mut looked) = (begun, begun, begun);
+    let (mut appended, mut worst, mut worst_segments, mut most_bytes) = (0u64, 0.0f64, 0.0f64, 0);
     let mut under_way: VecDeque<BoxFuture<Vec<Outcome>>> = VecDeque::new();
     while begun.elapsed() < time {
         let ahead = appended as f64 / rate - begun.elapsed().as_secs_f64();
@@ -66,23 +69,27 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
             ticked = Instant::now();
             log.tick();
         }
-        if told.elapsed() >= every {
-            told = Instant::now();
+        if looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
             let each = data_bytes as u64 + OVERHEAD_BYTES;
             let (live, on_disk) = (alive.events(now_ms) * each, files_bytes(&dir));
-            let ratio = on_disk as f64 / live as f64;
-            println!(
-                "after {} s: {} MB appended, {} MB alive, {} MB of segments, {} MB on disk, {} MB of memory, {ratio:.2} x",
-                begun.elapsed().as_secs(),
-                appended * each / 1_000_000,
-                live / 1_000_000,
-                log.bytes().unwrap_or(0) / 1_000_000,
-                on_disk / 1_000_000,
-                world::memory_bytes("RssAnon") / 1_000_000,
-            );
+            let (segments, ratio) = (log.bytes().unwrap_or(0), on_disk as f64 / live as f64);
             most_bytes = most_bytes.max(on_disk);
             if begun.elapsed() > time / 2 {
                 worst = worst.max(ratio);
+                worst_segments = worst_segments.max(segments as f64 / live as f64);
+            }
+            if told.elapsed() >= every {
+                told = Instant::now();
+                println!(
+                    "after {} s: {} MB appended, {} MB alive, {} MB of segments, {} MB on disk, {} MB of memory, {ratio:.2} x",
+                    begun.elapsed().as_secs(),
+                    appended * each / 1_000_000,
+                    live / 1_000_000,
+                    segments / 1_000_000,
+                    on_disk / 1_000_000,
+                    world::memory_bytes("RssAnon") / 1_000_000,
+                );
             }
         }
     }
@@ -95,7 +102,8 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
     world::tell("space_appended", (appended * (data_bytes as u64 + OVERHEAD_BYTES)) as f64 / 1e6, "MB");
     world::tell("space_rate", appended as f64 / took, "events/s");
     world::tell("space_most", most_bytes as f64 / 1e6, "MB on disk");
-    world::tell("space_worst", worst, "of what is alive, in the second half");
+    world::tell("space_worst", worst, "of what is alive, all files, in the second half");
+    world::tell("space_worst_segments", worst_segments, "of what is alive, segments, in the second half");
     _ = std::fs::remove_dir_all(&dir);
     Ok(())
 }
