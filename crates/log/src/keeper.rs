@@ -36,8 +36,8 @@ const JOBS_MAX: usize = 8;
 const SIDECARS_MAX: usize = 2;
 /// Checkpoints that are kept: the last, and one more should it be damaged.
 const CHECKPOINTS_KEPT: usize = 2;
-/// A topic whose look failed, or its trim, is looked at again after this.
-pub(crate) const LOOK_AGAIN_MS: u64 = 60_000;
+/// A topic whose look failed is looked at again after this.
+const LOOK_AGAIN_MS: u64 = 60_000;
 
 /// What the keeper is asked to do.
 pub(crate) enum Job {

@@ -155,7 +155,9 @@ impl Removal {
                 return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
             }
             let share = Share { live_bytes: segment.facts.bytes, has_dead: false, events: u64::MAX };
-            return Ok(Found { base, share, is_over, has_kept: is_over, due_ms: None, not_before_ms });
+            // It is tried again, whatever comes or not.
+            let due_ms = is_over.then_some(now_ms);
+            return Ok(Found { base, share, is_over, has_kept: false, due_ms, not_before_ms });
         };
         let (mut total, mut live) = (Weight::default(), Weight::default());
         let (mut due_ms, mut has_kept) = (None::<u64>, false);
@@ -173,7 +175,7 @@ impl Removal {
                 // A tombstone is the one event like any, until it is too old.
                 let is_within = !is_over && !is_old;
                 let is_kept = is_last && (is_within || (own.keep_last && !state.last_is_tombstone));
-                has_kept |= is_kept;
+                has_kept |= is_kept && state.trimmed < state.last;
                 let through = if is_kept {
                     before_last(shared, segment, &table, row, state.trimmed)?
                 } else {

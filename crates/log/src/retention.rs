@@ -200,6 +200,14 @@ impl Limits {
         }
     }
 
+    /// A topic is still over its limits, for all that is known: it is looked at in the next round.
+    pub(crate) fn look_again(&mut self, topic: &TopicName, fold: &Fold) {
+        if let Some(state) = fold.get(topic.as_str()) {
+            self.set(topic, &state);
+            self.touch(topic);
+        }
+    }
+
     /// Takes a committed record into account; `fold` has it already.
     pub(crate) fn note(&mut self, record: &Record, fold: &Fold) {
         if !self.is_any && record.event().is_some() {

@@ -603,3 +603,41 @@ fn a_start_without_the_checkpoint_that_compaction_rests_on_is_refused() {
     assert_eq!(tools::verify(&disk).unwrap().grade(), Some(Grade::Damage));
     assert!(tools::backup(&disk, &SimDisk::seeded(1)).is_err());
 }
+
+/// Hours go by and nothing comes: what there was to do is done at some time, and then nothing is written any more.
+fn rests(limits: LogConfig, ops: impl Fn(u64) -> Op) {
+    let disk = SimDisk::seeded(1);
+    let clock = TestClock::at(1_000_000);
+    let mut log = Manual::open(disk.clone(), &clock, limits).unwrap();
+    for n in 0..60 {
+        log.done(ops(n));
+    }
+    let mut hours = |count: u64| {
+        for _ in 0..count {
+            clock.pass(3_600_000);
+            log.tick();
+        }
+    };
+    hours(100);
+    let calls = disk.calls();
+    hours(100);
+    assert_eq!(disk.calls(), calls, "{:?}", disk.names());
+}
+
+fn values() -> LogConfig {
+    let value = Retention { count: Some(1), ..Retention::default() };
+    LogConfig { topic_retention: vec![(Selector::parse("value/**").unwrap(), value)], ..config() }
+}
+
+#[test]
+fn a_quiet_log_of_present_values_rests() {
+    rests(values(), |n| publish(&format!("value/{}", n % 40), &format!("{n} {}", "x".repeat(40))));
+}
+
+#[test]
+fn what_cannot_be_smaller_is_not_written_anew_for_ever() {
+    // Each event is kept for the sake of its last topic alone.
+    rests(values(), |n| {
+        Op::Publish(event(&["value/a", "value/b", "all"], &format!("{n} {}", "x".repeat(40))))
+    });
+}

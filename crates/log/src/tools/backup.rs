@@ -9,6 +9,7 @@
 
 use std::io;
 
+use tidings_hub::Seq;
 use tidings_hub::ports::Durability;
 
 use super::repair::lock;
@@ -19,7 +20,7 @@ use crate::error::{OpenError, Trouble};
 use crate::lost::LOST;
 use crate::meta::{META, Meta};
 use crate::mutants::{Mutant, is_on};
-use crate::segment::{CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, place_of, read_header};
+use crate::segment::{CHECKPOINT, INDEX, LOG, Scan, SegmentHeader, Step, file_name, place_of, read_header};
 use crate::wire::index;
 
 /// Is there while a copy is not whole.
@@ -183,7 +184,6 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
         // What these segments had in them, a checkpoint knows that is not copied.
         return Err(again(from, "history was removed meanwhile"));
     }
-    let checkpoints = kept.clone();
     let segments: Vec<&String> = names.iter().filter(|name| place_of(name, LOG).is_some()).collect();
     for name in &segments {
         if segments.last() == Some(name) {
@@ -207,11 +207,11 @@ fn copy(from: &dyn Disk, to: &dyn Disk, copied: &mut Copied) -> Result<(), Troub
     if content(from, META)? != before {
         return Err(again(from, "a hub was started or stopped meanwhile"));
     }
-    for name in &checkpoints {
-        // By one of the same name: a compacted segment may rest on that, and lack what only that tells to be gone.
-        if is_other(from, to, name)? {
-            return Err(again(from, "a checkpoint was replaced meanwhile"));
-        }
+    if let Some(through) = through
+        && rests_on(to, &kept, through)?
+        && is_other(from, to, &file_name(through, CHECKPOINT))?
+    {
+        return Err(again(from, "a checkpoint was replaced meanwhile"));
     }
     for name in list(to)? {
         let is_old = is_of(&name, &[LOG, INDEX, CHECKPOINT]) || name == LOST || name.ends_with(TMP);
@@ -228,10 +228,24 @@ fn again(from: &dyn Disk, why: &'static str) -> Trouble {
     Trouble::Io { doing: format!("copying {}", from.place("")), source }
 }
 
-/// Whether a file that was copied is there still, and another.
+/// Whether a copied segment rests on the newest checkpoint of these segments, or on one of the same name that took its place
+/// meanwhile: then only that one tells what the segment lacks. (What rests on an older one lacks nothing that the newest
+/// does not know; what rests on a newer one is damage, which the verification finds.)
+fn rests_on(to: &dyn Disk, names: &[String], through: Seq) -> Result<bool, Trouble> {
+    for name in names.iter().filter(|name| place_of(name, LOG).is_some()) {
+        let file = to.open(name).map_err(Trouble::io("reading", to.place(name)))?;
+        let header = read_header(to, name, &*file)?.ok().and_then(|(header, _)| header.compacted);
+        if header.is_some_and(|compacted| compacted.known_at == through) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a file that was copied is another by now, or gone.
 fn is_other(from: &dyn Disk, to: &dyn Disk, name: &str) -> Result<bool, Trouble> {
     let original = match from.open(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         opened => opened.map_err(Trouble::io("reading", from.place(name)))?,
     };
     let copy = to.open(name).map_err(Trouble::io("reading", to.place(name)))?;

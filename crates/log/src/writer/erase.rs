@@ -12,10 +12,11 @@ use tidings_hub::{Retention, Seq, TopicName};
 
 use super::{Job, State, Writer};
 use crate::compact::{Install, Installed, Rewritten, Share, choose};
-use crate::keeper::{Asked, Job as Task, LOOK_AGAIN_MS};
+use crate::keeper::{Asked, Job as Task};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Found, Removal, Swept};
 use crate::retention::{Trim, segments_over};
+use crate::segment::Sealed;
 use crate::shared::SealedSegment;
 
 /// Segments that are looked through in one sweep.
@@ -33,8 +34,8 @@ const RETRY_MS: u64 = 60_000;
 #[derive(Default)]
 pub(crate) struct Erasing {
     known: HashMap<Seq, Known>,
-    /// The number of losses when the sweep that is under way was asked for, and when that was.
-    asked: (u64, u64),
+    /// The number of losses when the sweep that is under way was asked for, when that was, and the last stored place.
+    asked: (u64, u64, Seq),
     /// No sweep before this, unless the log is past its limits, or has grown much.
     pause_until_ms: u64,
     /// How long the log was after the last sweep, or has been since.
@@ -48,8 +49,37 @@ pub(crate) struct Erasing {
 struct Known {
     found: Found,
     losses: u64,
+    /// The last stored place then: nothing newer had come.
+    through: Seq,
     /// When it was written anew, in this life.
     rewritten_ms: u64,
+    written: Written,
+}
+
+/// Whether a segment was written anew, in this life. What is alive in it is counted once for each topic of an event, and an
+/// event is kept for one of them: so right after it was written not all of it need count as alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Written {
+    #[default]
+    AsItCame,
+    /// And not swept since.
+    Anew,
+    /// So many bytes of it counted as alive at the first sweep then: none of it could go.
+    With(u64),
+}
+
+impl Known {
+    /// What could be gained by writing a segment of so many bytes anew.
+    fn share(&self, bytes: u64) -> Share {
+        let share = self.found.share;
+        let Written::With(whole) = self.written else { return share };
+        let live = u128::from(bytes) * u128::from(share.live_bytes) / u128::from(whole.max(1));
+        Share {
+            live_bytes: u64::try_from(live).unwrap_or(u64::MAX).min(bytes),
+            has_dead: share.live_bytes < whole,
+            ..share
+        }
+    }
 }
 
 #[derive(Default)]
@@ -76,7 +106,7 @@ impl Writer {
         }
         let fold = self.judge.fold();
         let (losses, trimmed_max) = (fold.losses(), fold.trimmed_max());
-        let bytes = self.shared.bytes();
+        let (bytes, through) = (self.shared.bytes(), self.last_stored());
         self.erasing.swept_bytes = self.erasing.swept_bytes.min(bytes);
         let erasing = &self.erasing;
         let growth = bytes - erasing.swept_bytes;
@@ -98,7 +128,7 @@ impl Writer {
                 let Found { due_ms, not_before_ms, has_kept, share, .. } = &known.found;
                 let is_first = || catalog.sealed.front().is_some_and(|first| first.facts.base == base);
                 let may_have_changed = known.losses != losses
-                    || *has_kept
+                    || (*has_kept && known.through < through)
                     || due_ms.is_some_and(|due_ms| due_ms <= now_ms)
                     || (share.events == 0 && is_first());
                 *not_before_ms <= now_ms && may_have_changed
@@ -113,13 +143,13 @@ impl Writer {
         if segments.is_empty() {
             return;
         }
-        self.erasing.asked = (losses, self.clock.monotonic_ms());
+        self.erasing.asked = (losses, self.clock.monotonic_ms(), through);
         let rules = Arc::clone(&self.limits.rules);
         self.ask_checkpoint(Some(Removal { segments, rules, now_ms }));
     }
 
     pub(super) fn take_found(&mut self, found: Vec<Found>) {
-        let (losses, asked_ms) = self.erasing.asked;
+        let (losses, asked_ms, through) = self.erasing.asked;
         let monotonic_ms = self.clock.monotonic_ms();
         let took_ms = monotonic_ms.saturating_sub(asked_ms);
         self.erasing.pause_until_ms = monotonic_ms.saturating_add(took_ms.saturating_mul(PAUSE_FACTOR));
@@ -127,7 +157,11 @@ impl Writer {
         for found in found {
             let before = self.erasing.known.get(&found.base);
             let rewritten_ms = before.map_or(0, |known| known.rewritten_ms);
-            let known = Known { losses, rewritten_ms, found };
+            let written = match before.map(|known| known.written).unwrap_or_default() {
+                Written::Anew => Written::With(found.share.live_bytes),
+                written => written,
+            };
+            let known = Known { losses, through, rewritten_ms, written, found };
             self.erasing.known.insert(known.found.base, known);
         }
         let catalog = self.shared.catalog.read();
@@ -177,8 +211,7 @@ impl Writer {
         }
         if self.flush().is_err() {
             // There is no space for their records now.
-            let again_ms = self.now.now_ms().saturating_add(LOOK_AGAIN_MS);
-            trimmed.iter().for_each(|topic| self.limits.set_due(topic.as_str(), again_ms));
+            trimmed.iter().for_each(|topic| self.limits.look_again(topic, self.judge.fold()));
         }
     }
 
@@ -195,8 +228,11 @@ impl Writer {
         }
         let sealed: Vec<_> = self.shared.catalog.read().sealed.iter().cloned().collect();
         let known = &self.erasing.known;
-        let shares: HashMap<Seq, Share> =
-            known.iter().map(|(base, known)| (*base, known.found.share)).collect();
+        let share = |segment: &Arc<SealedSegment>| {
+            let Sealed { base, bytes, .. } = segment.facts;
+            Some((base, known.get(&base)?.share(bytes)))
+        };
+        let shares: HashMap<Seq, Share> = sealed.iter().filter_map(share).collect();
         let is_due = |segment: &SealedSegment| {
             let rewritten_ms = known.get(&segment.facts.base).map_or(0, |known| known.rewritten_ms);
             let since_ms = segment.facts.time_max_ms.max(rewritten_ms);
@@ -276,7 +312,8 @@ impl Writer {
             due_ms: None,
             not_before_ms: now_ms.saturating_add(1),
         };
-        let known = Known { found, losses: 0, rewritten_ms: now_ms };
+        let (through, written) = (Seq::ZERO, Written::Anew);
+        let known = Known { found, losses: 0, through, rewritten_ms: now_ms, written };
         self.erasing.known.insert(facts.base, known);
     }
 
