@@ -641,3 +641,45 @@ fn what_cannot_be_smaller_is_not_written_anew_for_ever() {
         Op::Publish(event(&["value/a", "value/b", "all"], &format!("{n} {}", "x".repeat(40))))
     });
 }
+
+/// A compaction may be under way when something is deleted that it has found alive, or it may be over and not looked at.
+#[test]
+fn what_is_deleted_at_any_moment_leaves_the_disk() {
+    for moment in 0..40 {
+        let disk = SimDisk::seeded(1);
+        let clock = TestClock::at(1_000_000);
+        let mut log = Manual::open(disk.clone(), &clock, values()).unwrap();
+        for n in 0..60 {
+            let name = if n % 5 == 4 { "all".to_owned() } else { format!("value/{}", n % 4) };
+            log.done(publish(&name, &format!("{n} {}", "x".repeat(40))));
+            if n == 7 {
+                log.done(publish("secret", "nobody shall find this"));
+            }
+        }
+        let mut jobs = 0;
+        for _ in 0..30 {
+            clock.pass(2_000);
+            log.log.tick();
+            log.pump_alone();
+            while log.keep() {
+                jobs += 1;
+                if jobs == moment {
+                    log.done(Op::Delete { topic: topic("secret") });
+                }
+            }
+        }
+        if jobs < moment {
+            break;
+        }
+        for _ in 0..80 {
+            clock.pass(3_600_000);
+            log.tick();
+        }
+        let is_there = |name: &String| {
+            let content = disk.content(name).unwrap_or_default();
+            content.windows(22).any(|part| part == b"nobody shall find this")
+        };
+        let found: Vec<String> = disk.names().into_iter().filter(is_there).collect();
+        assert!(moment == 0 || found.is_empty(), "deleted after job {moment} of {jobs}: {found:?}");
+    }
+}

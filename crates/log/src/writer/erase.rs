@@ -42,6 +42,8 @@ pub(crate) struct Erasing {
     swept_bytes: u64,
     is_looking: bool,
     compaction: Compaction,
+    /// The number of losses when the compaction that is under way was asked for.
+    rewritten_at: u64,
     compact_not_before_ms: u64,
 }
 
@@ -58,27 +60,27 @@ struct Known {
 
 /// Whether a segment was written anew, in this life. What is alive in it is counted once for each topic of an event, and an
 /// event is kept for one of them: so right after it was written not all of it need count as alive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Written {
     #[default]
     AsItCame,
-    /// And not swept since.
-    Anew,
-    /// So many bytes of it counted as alive at the first sweep then: none of it could go.
-    With(u64),
+    Anew {
+        /// The number of losses when that was asked for: as long as it is the same, nothing in it can have died.
+        losses: u64,
+        /// So many bytes of it counted as alive at the first sweep after it: of about so many none could go.
+        whole: Option<u64>,
+    },
 }
 
 impl Known {
-    /// What could be gained by writing a segment of so many bytes anew.
-    fn share(&self, bytes: u64) -> Share {
+    /// What would be left of a segment of so many bytes, written anew after so many losses.
+    fn share(&self, bytes: u64, losses: u64) -> Share {
         let share = self.found.share;
-        let Written::With(whole) = self.written else { return share };
-        let live = u128::from(bytes) * u128::from(share.live_bytes) / u128::from(whole.max(1));
-        Share {
-            live_bytes: u64::try_from(live).unwrap_or(u64::MAX).min(bytes),
-            has_dead: share.live_bytes < whole,
-            ..share
-        }
+        let Written::Anew { losses: before, whole } = self.written else { return share };
+        let whole = whole.unwrap_or(share.live_bytes).max(1);
+        let live = u128::from(bytes) * u128::from(share.live_bytes) / u128::from(whole);
+        let live_bytes = u64::try_from(live).unwrap_or(u64::MAX).min(bytes);
+        Share { live_bytes, has_dead: share.has_dead && losses != before, ..share }
     }
 }
 
@@ -157,10 +159,10 @@ impl Writer {
         for found in found {
             let before = self.erasing.known.get(&found.base);
             let rewritten_ms = before.map_or(0, |known| known.rewritten_ms);
-            let written = match before.map(|known| known.written).unwrap_or_default() {
-                Written::Anew => Written::With(found.share.live_bytes),
-                written => written,
-            };
+            let mut written = before.map(|known| known.written).unwrap_or_default();
+            if let Written::Anew { whole, .. } = &mut written {
+                whole.get_or_insert(found.share.live_bytes);
+            }
             let known = Known { losses, through, rewritten_ms, written, found };
             self.erasing.known.insert(known.found.base, known);
         }
@@ -228,9 +230,10 @@ impl Writer {
         }
         let sealed: Vec<_> = self.shared.catalog.read().sealed.iter().cloned().collect();
         let known = &self.erasing.known;
+        let losses = self.judge.fold().losses();
         let share = |segment: &Arc<SealedSegment>| {
             let Sealed { base, bytes, .. } = segment.facts;
-            Some((base, known.get(&base)?.share(bytes)))
+            Some((base, known.get(&base)?.share(bytes, losses)))
         };
         let shares: HashMap<Seq, Share> = sealed.iter().filter_map(share).collect();
         let is_due = |segment: &SealedSegment| {
@@ -241,6 +244,7 @@ impl Writer {
         if let Some(inputs) = choose(&sealed, &shares, self.config.segment_bytes, is_due)
             && self.keeper.ask(Task::Rewrite(inputs)) == Asked::Queued
         {
+            self.erasing.rewritten_at = losses;
             self.erasing.compaction = Compaction::Rewriting;
         }
     }
@@ -312,7 +316,8 @@ impl Writer {
             due_ms: None,
             not_before_ms: now_ms.saturating_add(1),
         };
-        let (through, written) = (Seq::ZERO, Written::Anew);
+        let (through, losses) = (Seq::ZERO, self.erasing.rewritten_at);
+        let written = Written::Anew { losses, whole: None };
         let known = Known { found, losses: 0, through, rewritten_ms: now_ms, written };
         self.erasing.known.insert(facts.base, known);
     }
