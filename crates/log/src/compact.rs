@@ -90,12 +90,15 @@ fn run(
 ) -> &[Arc<SealedSegment>] {
     // Entries count places from the base, in 32 bits.
     let Some(first) = sealed.first().map(|segment| segment.facts.base) else { return &[] };
-    let mut total = 0u64;
+    let (mut total, mut all) = (0u64, 0u64);
     let fits = |segment: &&Arc<SealedSegment>| {
         let Some(more) = bytes(segment) else { return false };
         let is_first = segment.facts.base == first;
         total = total.saturating_add(more);
-        is_first || (total <= bytes_max && segment.facts.last.0 - first.0 < u64::from(u32::MAX))
+        // What is alive is an estimate; offsets have 32 bits, whatever it comes to.
+        all = all.saturating_add(segment.facts.bytes);
+        let has_room = segment.facts.last.0 - first.0 < u64::from(u32::MAX) && all <= u64::from(u32::MAX);
+        is_first || (total <= bytes_max && has_room)
     };
     let count = sealed.iter().take_while(fits).count();
     sealed.get(..count).unwrap_or_default()
@@ -105,6 +108,7 @@ fn run(
 pub(crate) struct Rewritten {
     pub(crate) inputs: Vec<Arc<SealedSegment>>,
     header: SegmentHeader,
+    whole: u64,
     index: Builder,
     file: Arc<dyn DiskFile>,
 }
@@ -172,6 +176,8 @@ fn open(shared: &Shared, segment: &SealedSegment) -> Result<Source, Trouble> {
 struct Copied {
     file: Arc<dyn DiskFile>,
     events: u64,
+    /// The same, once for each topic that they are alive for.
+    whole: u64,
     bytes: u64,
 }
 
@@ -186,7 +192,7 @@ fn copy(
     let file = disk.create(name).map_err(doing("making"))?;
     let (bytes, chain) = header.encode();
     file.write_at(0, &bytes).map_err(doing("writing"))?;
-    let copied = Copied { file, events: 0, bytes: COMPACTED_HEADER_BYTES as u64 };
+    let copied = Copied { file, events: 0, whole: 0, bytes: COMPACTED_HEADER_BYTES as u64 };
     let mut out = Out { copied, salt: header.salt, chain, buffer: Vec::new(), count: 0, places: None };
     for input in inputs {
         let source = open(shared, input)?;
@@ -198,7 +204,9 @@ fn copy(
                     for (record, _) in &batch.records {
                         // Of an event of several topics, one that keeps it is enough.
                         let is_dropped = is_on(Mutant::CompactDropsLive) && record.seq.0.is_multiple_of(3);
-                        if record.event().is_some() && shared.is_visible(record, |_| true) && !is_dropped {
+                        let alive = shared.alive_topics(record);
+                        if record.event().is_some() && alive > 0 && !is_dropped {
+                            out.copied.whole += alive;
                             out.push(record).map_err(doing("writing"))?;
                         }
                     }
@@ -269,7 +277,7 @@ fn check(
     header: SegmentHeader,
     inputs: Vec<Arc<SealedSegment>>,
 ) -> Result<Rewritten, Trouble> {
-    let Copied { file, events, bytes } = copied;
+    let Copied { file, events, whole, bytes } = copied;
     let index: Builder = index_of(disk, name, &*file, bytes)?;
     if u64::from(index.events()) != events {
         return Err(Trouble::damaged(disk.place(name), 0, "the file is not what was written to it just now"));
@@ -277,7 +285,8 @@ fn check(
     let time_max_ms = index.time_max_ms();
     let last = header.compacted.as_ref().map_or(Seq::ZERO, |own| own.last);
     let own = Compacted { last, bytes, time_max_ms, events, known_at: Seq::ZERO };
-    Ok(Rewritten { inputs, header: SegmentHeader { compacted: Some(own), ..header }, index, file })
+    let header = SegmentHeader { compacted: Some(own), ..header };
+    Ok(Rewritten { inputs, header, whole, index, file })
 }
 
 /// Whether a name has come to mean the file of this salt: a call that failed may have been done all the same. An error if
@@ -309,7 +318,7 @@ pub(crate) struct Install {
 pub(crate) fn install(shared: &Shared, rewritten: Rewritten, known_at: Seq) -> Result<Installed, Trouble> {
     let disk = &*shared.disk;
     let name = rewritten.name();
-    let Rewritten { inputs, mut header, index, file } = rewritten;
+    let Rewritten { inputs, mut header, whole, index, file } = rewritten;
     let base = header.base;
     let doing = |doing: &'static str| Trouble::io(doing, disk.place(&name));
     let own = header.compacted.get_or_insert_default();
@@ -323,7 +332,7 @@ pub(crate) fn install(shared: &Shared, rewritten: Rewritten, known_at: Seq) -> R
         }
         Ok(())
     };
-    let segment = Arc::new(SealedSegment::compacted(facts, header.salt));
+    let segment = Arc::new(SealedSegment::compacted(facts, header.salt, Some(whole)));
     let install = Install { inputs, segment, index };
     // The name and the catalog change under one lock: a reader that opens the new file by the old one's name finds
     // that its segment is not the current one, and looks again.

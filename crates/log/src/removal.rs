@@ -99,6 +99,7 @@ impl Removal {
                 Err(trouble) => {
                     let base = segment.facts.base.0;
                     tracing::warn!(base, %trouble, "a segment could not be looked through");
+                    found.push(self.unread(segment, *is_over));
                 }
             }
         }
@@ -130,6 +131,20 @@ impl Removal {
         !is_on(Mutant::DropLast) && fold.names().any(is_here)
     }
 
+    /// When a segment may be looked at again.
+    fn not_before_ms(&self, segment: &SealedSegment) -> u64 {
+        let age_ms = self.now_ms.saturating_sub(segment.facts.time_max_ms);
+        let pause_ms = (age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX);
+        self.now_ms.saturating_add(pause_ms)
+    }
+
+    /// What is known of a segment that could not be looked through: that it is tried again, whatever comes or not.
+    fn unread(&self, segment: &SealedSegment, is_over: bool) -> Found {
+        let share = Share { live_bytes: segment.facts.bytes, has_dead: false, events: u64::MAX };
+        let (base, not_before_ms) = (segment.facts.base, self.not_before_ms(segment));
+        Found { base, share, is_over, has_kept: false, due_ms: Some(self.now_ms), not_before_ms }
+    }
+
     fn sweep(
         &self,
         shared: &Shared,
@@ -139,9 +154,7 @@ impl Removal {
         losses: &mut HashMap<TopicName, Seq>,
     ) -> Result<Found, Trouble> {
         let (base, now_ms) = (segment.facts.base, self.now_ms);
-        let age_ms = now_ms.saturating_sub(segment.facts.time_max_ms);
-        let not_before_ms =
-            now_ms.saturating_add((age_ms / SWEEP_AGE_PARTS).clamp(SWEEP_EVERY_MS_MIN, SWEEP_EVERY_MS_MAX));
+        let not_before_ms = self.not_before_ms(segment);
         let Some(table) = shared.table(segment)? else {
             if is_over && !self.may_have_kept(fold, segment) {
                 // Its index is not to be had: every topic may have lost something there that had events since.
@@ -154,10 +167,7 @@ impl Removal {
                 let share = Share { live_bytes: 0, has_dead: true, events: 0 };
                 return Ok(Found { base, share, is_over, has_kept: false, due_ms: None, not_before_ms });
             }
-            let share = Share { live_bytes: segment.facts.bytes, has_dead: false, events: u64::MAX };
-            // It is tried again, whatever comes or not.
-            let due_ms = is_over.then_some(now_ms);
-            return Ok(Found { base, share, is_over, has_kept: false, due_ms, not_before_ms });
+            return Ok(self.unread(segment, is_over));
         };
         let (mut total, mut live) = (Weight::default(), Weight::default());
         let (mut due_ms, mut has_kept) = (None::<u64>, false);

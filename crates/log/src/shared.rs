@@ -106,6 +106,9 @@ pub(crate) struct SealedSegment {
     pub(crate) salt: u64,
     /// Where its first batch begins.
     pub(crate) start: u64,
+    /// With how many events it was written anew, in this life, once for each topic that an event was alive for. (An event is
+    /// kept for one of its topics, so not all of it need be alive, and none of it could go.)
+    pub(crate) whole: Option<u64>,
     /// The segment as it grew, with its index, until its sidecar is written.
     grown: Mutex<Option<Arc<ActiveSegment>>>,
 }
@@ -113,13 +116,13 @@ pub(crate) struct SealedSegment {
 impl SealedSegment {
     pub(crate) fn new(facts: Sealed, salt: u64, grown: Option<Arc<ActiveSegment>>) -> Self {
         let start = SEGMENT_HEADER_BYTES as u64;
-        Self { facts, salt, start, grown: Mutex::new(grown) }
+        Self { facts, salt, start, whole: None, grown: Mutex::new(grown) }
     }
 
     /// One that was written by compaction.
-    pub(crate) fn compacted(facts: Sealed, salt: u64) -> Self {
+    pub(crate) fn compacted(facts: Sealed, salt: u64, whole: Option<u64>) -> Self {
         let start = COMPACTED_HEADER_BYTES as u64;
-        Self { facts, salt, start, grown: Mutex::new(None) }
+        Self { facts, salt, start, whole, grown: Mutex::new(None) }
     }
 
     /// The segment as it grew, if its index is still in memory.
@@ -247,6 +250,13 @@ impl Shared {
         let trimmed = self.trimmed.read();
         let there = |topic: &TopicName| trimmed.get(topic.as_str()).is_none_or(|lost| *lost < record.seq);
         record.topics.iter().any(|topic| wanted(topic) && there(topic))
+    }
+
+    /// For how many of its topics an event is still there.
+    pub(crate) fn alive_topics(&self, record: &Record) -> u64 {
+        let trimmed = self.trimmed.read();
+        let is_there = |topic: &&TopicName| trimmed.get(topic.as_str()).is_none_or(|lost| *lost < record.seq);
+        record.topics.iter().filter(is_there).count() as u64
     }
 
     /// An open file of a segment; `None` if it is gone.

@@ -101,7 +101,7 @@ pub(crate) fn replay(
                 scan_sealed(disk, last, facts.bytes, &mut state)?;
             }
             let last_stored = facts.last;
-            (Last::Compacted(SealedSegment::compacted(facts, last.header.salt)), last_stored)
+            (Last::Compacted(SealedSegment::compacted(facts, last.header.salt, None)), last_stored)
         }
         None => {
             let (tail, last_stored) = scan_last(disk, last, synced, &mut state)?;

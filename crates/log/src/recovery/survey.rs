@@ -330,7 +330,7 @@ impl Survey {
             _ => None,
         });
         let segment = |(header, told): (&SegmentHeader, Sealed)| match header.own_facts() {
-            Some(own) => Arc::new(SealedSegment::compacted(own, header.salt)),
+            Some(own) => Arc::new(SealedSegment::compacted(own, header.salt, None)),
             None => Arc::new(SealedSegment::new(told, header.salt, None)),
         };
         pairs.map(segment).collect()

@@ -16,7 +16,6 @@ use crate::keeper::{Asked, Job as Task};
 use crate::mutants::{Mutant, is_on};
 use crate::removal::{Found, Removal, Swept};
 use crate::retention::{Trim, segments_over};
-use crate::segment::Sealed;
 use crate::shared::SealedSegment;
 
 /// Segments that are looked through in one sweep.
@@ -29,6 +28,8 @@ const GROWTH_PARTS: u64 = 4;
 const GROWTH_SEGMENTS: u64 = 4;
 /// After a compaction that failed the next one waits.
 const RETRY_MS: u64 = 60_000;
+/// And longer one of the same segments.
+const FAILED_MS: u64 = 600_000;
 
 /// How far the erasing of history is.
 #[derive(Default)]
@@ -42,8 +43,9 @@ pub(crate) struct Erasing {
     swept_bytes: u64,
     is_looking: bool,
     compaction: Compaction,
-    /// The number of losses when the compaction that is under way was asked for.
-    rewritten_at: u64,
+    /// The segments of the compaction that is under way, and those of which one has failed: not before then again.
+    inputs: Vec<Seq>,
+    failed: HashMap<Seq, u64>,
     compact_not_before_ms: u64,
 }
 
@@ -55,32 +57,16 @@ struct Known {
     through: Seq,
     /// When it was written anew, in this life.
     rewritten_ms: u64,
-    written: Written,
-}
-
-/// Whether a segment was written anew, in this life. What is alive in it is counted once for each topic of an event, and an
-/// event is kept for one of them: so right after it was written not all of it need count as alive.
-#[derive(Clone, Copy, Debug, Default)]
-enum Written {
-    #[default]
-    AsItCame,
-    Anew {
-        /// The number of losses when that was asked for: as long as it is the same, nothing in it can have died.
-        losses: u64,
-        /// So many bytes of it counted as alive at the first sweep after it: of about so many none could go.
-        whole: Option<u64>,
-    },
 }
 
 impl Known {
-    /// What would be left of a segment of so many bytes, written anew after so many losses.
-    fn share(&self, bytes: u64, losses: u64) -> Share {
-        let share = self.found.share;
-        let Written::Anew { losses: before, whole } = self.written else { return share };
-        let whole = whole.unwrap_or(share.live_bytes).max(1);
-        let live = u128::from(bytes) * u128::from(share.live_bytes) / u128::from(whole);
+    /// What would be left of the segment if it were written anew.
+    fn share(&self, segment: &SealedSegment) -> Share {
+        let (share, bytes) = (self.found.share, segment.facts.bytes);
+        let Some(whole) = segment.whole else { return share };
+        let live = u128::from(bytes) * u128::from(share.events) / u128::from(whole.max(1));
         let live_bytes = u64::try_from(live).unwrap_or(u64::MAX).min(bytes);
-        Share { live_bytes, has_dead: share.has_dead && losses != before, ..share }
+        Share { live_bytes, has_dead: share.events < whole, ..share }
     }
 }
 
@@ -159,11 +145,7 @@ impl Writer {
         for found in found {
             let before = self.erasing.known.get(&found.base);
             let rewritten_ms = before.map_or(0, |known| known.rewritten_ms);
-            let mut written = before.map(|known| known.written).unwrap_or_default();
-            if let Written::Anew { whole, .. } = &mut written {
-                whole.get_or_insert(found.share.live_bytes);
-            }
-            let known = Known { losses, through, rewritten_ms, written, found };
+            let known = Known { losses, through, rewritten_ms, found };
             self.erasing.known.insert(known.found.base, known);
         }
         let catalog = self.shared.catalog.read();
@@ -229,11 +211,12 @@ impl Writer {
             return;
         }
         let sealed: Vec<_> = self.shared.catalog.read().sealed.iter().cloned().collect();
-        let known = &self.erasing.known;
-        let losses = self.judge.fold().losses();
+        self.erasing.failed.retain(|_, not_before_ms| *not_before_ms > now_ms);
+        let Erasing { known, failed, .. } = &self.erasing;
         let share = |segment: &Arc<SealedSegment>| {
-            let Sealed { base, bytes, .. } = segment.facts;
-            Some((base, known.get(&base)?.share(bytes, losses)))
+            let base = segment.facts.base;
+            let known = known.get(&base).filter(|_| !failed.contains_key(&base))?;
+            Some((base, known.share(segment)))
         };
         let shares: HashMap<Seq, Share> = sealed.iter().filter_map(share).collect();
         let is_due = |segment: &SealedSegment| {
@@ -241,11 +224,11 @@ impl Writer {
             let since_ms = segment.facts.time_max_ms.max(rewritten_ms);
             since_ms.saturating_add(self.config.erase_after_ms) <= now_ms
         };
-        if let Some(inputs) = choose(&sealed, &shares, self.config.segment_bytes, is_due)
-            && self.keeper.ask(Task::Rewrite(inputs)) == Asked::Queued
-        {
-            self.erasing.rewritten_at = losses;
+        let Some(inputs) = choose(&sealed, &shares, self.config.segment_bytes, is_due) else { return };
+        let bases = inputs.iter().map(|segment| segment.facts.base).collect();
+        if self.keeper.ask(Task::Rewrite(inputs)) == Asked::Queued {
             self.erasing.compaction = Compaction::Rewriting;
+            self.erasing.inputs = bases;
         }
     }
 
@@ -275,7 +258,13 @@ impl Writer {
                 self.install_if_known();
             }
             Some(rewritten) => rewritten.abandon(&*self.shared.disk),
-            None => self.put_off(),
+            None => {
+                // Not these again at once: others must not wait for what may never be.
+                let not_before_ms = self.now.now_ms().saturating_add(FAILED_MS);
+                let inputs = std::mem::take(&mut self.erasing.inputs);
+                self.erasing.failed.extend(inputs.into_iter().map(|base| (base, not_before_ms)));
+                self.put_off();
+            }
         }
     }
 
@@ -316,9 +305,7 @@ impl Writer {
             due_ms: None,
             not_before_ms: now_ms.saturating_add(1),
         };
-        let (through, losses) = (Seq::ZERO, self.erasing.rewritten_at);
-        let written = Written::Anew { losses, whole: None };
-        let known = Known { found, losses: 0, through, rewritten_ms: now_ms, written };
+        let known = Known { found, losses: 0, through: Seq::ZERO, rewritten_ms: now_ms };
         self.erasing.known.insert(facts.base, known);
     }
 
@@ -336,7 +323,9 @@ impl Writer {
 
     fn put_off(&mut self) {
         self.erasing.compact_not_before_ms = self.now.now_ms().saturating_add(RETRY_MS);
-        // What was known may be of files that are others now.
-        self.erasing.known.clear();
+        // What was known may be of files that are others now: they are swept before anything is made of it.
+        for known in self.erasing.known.values_mut() {
+            (known.losses, known.found.not_before_ms, known.found.share.has_dead) = (u64::MAX, 0, false);
+        }
     }
 }

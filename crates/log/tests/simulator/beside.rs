@@ -3,7 +3,7 @@
 //! In the middle of the writer's turn the keeper does a whole job; in the middle of a job the writer has a whole turn. Also
 //! readers and backups meet jobs between their calls. All of it is on one thread and by the seed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidings_log::{Hand, Pump};
 use tidings_testkit::disk::Random;
@@ -25,36 +25,41 @@ pub(super) struct Beside {
 impl Beside {
     /// The keeper does a job or some, or none, and the writer may be at work in the middle of each.
     pub(super) fn keep(&self, log: &mut Manual, random: &mut Random) {
-        *self.pump.lock().unwrap() = log.pump.take();
+        *lock(&self.pump) = log.pump.take();
         while random.once_in(2) && self.hand.keep() {}
-        log.pump = self.pump.lock().unwrap().take();
+        log.pump = lock(&self.pump).take();
     }
 
     /// Somebody else is at work, and the writer and the keeper in the middle of it.
     pub(super) fn meanwhile<T>(&self, log: &mut Manual, work: impl FnOnce() -> T) -> T {
-        *self.pump.lock().unwrap() = log.pump.take();
+        *lock(&self.pump) = log.pump.take();
         let done = work();
-        log.pump = self.pump.lock().unwrap().take();
+        log.pump = lock(&self.pump).take();
         done
     }
 
     /// Somebody is about to make a call.
     fn meet(&self) {
-        if !self.random.lock().unwrap().once_in(SELDOM) || !self.hand.is_free() {
+        if !lock(&self.random).once_in(SELDOM) || !self.hand.is_free() {
             return;
         }
-        if self.random.lock().unwrap().once_in(2) && self.hand.keep() {
+        if lock(&self.random).once_in(2) && self.hand.keep() {
             return;
         }
-        let pump = self.pump.lock().unwrap().take();
+        let pump = lock(&self.pump).take();
         match pump {
             None => _ = self.hand.keep(),
             Some(mut pump) => {
                 pump.turn();
-                *self.pump.lock().unwrap() = Some(pump);
+                *lock(&self.pump) = Some(pump);
             }
         }
     }
+}
+
+/// A test that panicked elsewhere has failed already.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
