@@ -46,12 +46,13 @@ pub(crate) struct Share {
 }
 
 /// Which neighbours are to be written anew, as one. `shares` are those of `sealed`; `is_due` says which segments are
-/// to be freed of what is dead in them however little that is.
+/// to be freed of what is dead in them however little that is, `is_alone` which are not to be made one with others.
 pub(crate) fn choose(
     sealed: &[Arc<SealedSegment>],
     shares: &HashMap<Seq, Share>,
     segment_bytes: u64,
     is_due: impl Fn(&SealedSegment) -> bool,
+    is_alone: impl Fn(&SealedSegment) -> bool,
 ) -> Option<Vec<Arc<SealedSegment>>> {
     let share_of = |segment: &SealedSegment| shares.get(&segment.facts.base).copied();
     let is_wanted = |segment: &SealedSegment| {
@@ -61,23 +62,24 @@ pub(crate) fn choose(
             share.has_dead && (is_half_dead || is_due(segment))
         })
     };
-    let mut at = 0;
-    while at < sealed.len() {
+    let live = |segment: &SealedSegment| share_of(segment).map(|share| share.live_bytes);
+    for at in 0..sealed.len() {
         let rest = sealed.get(at..).unwrap_or_default();
-        let wanted = run(rest, segment_bytes, |segment| {
-            if is_wanted(segment) { share_of(segment).map(|share| share.live_bytes) } else { None }
-        });
+        let wanted =
+            run(rest, segment_bytes, &is_alone, |segment| live(segment).filter(|_| is_wanted(segment)));
         if !wanted.is_empty() {
             return Some(wanted.to_vec());
         }
+    }
+    for at in 0..sealed.len() {
+        let rest = sealed.get(at..).unwrap_or_default();
         // Dead or alive: many small ones in a row are one file.
-        let small = run(rest, segment_bytes, |segment| share_of(segment).map(|share| share.live_bytes));
+        let small = run(rest, segment_bytes, &is_alone, live);
         let sizes = || small.iter().map(|segment| segment.facts.bytes);
         let (total, largest) = (sizes().sum::<u64>(), sizes().max().unwrap_or(0));
         if small.len() >= MERGE_MIN && largest <= total - largest {
             return Some(small.to_vec());
         }
-        at += 1;
     }
     None
 }
@@ -86,10 +88,12 @@ pub(crate) fn choose(
 fn run(
     sealed: &[Arc<SealedSegment>],
     bytes_max: u64,
+    is_alone: impl Fn(&SealedSegment) -> bool,
     bytes: impl Fn(&SealedSegment) -> Option<u64>,
 ) -> &[Arc<SealedSegment>] {
     // Entries count places from the base, in 32 bits.
-    let Some(first) = sealed.first().map(|segment| segment.facts.base) else { return &[] };
+    let Some(first) = sealed.first() else { return &[] };
+    let (first, is_first_alone) = (first.facts.base, is_alone(first));
     let (mut total, mut all) = (0u64, 0u64);
     let fits = |segment: &&Arc<SealedSegment>| {
         let Some(more) = bytes(segment) else { return false };
@@ -98,7 +102,7 @@ fn run(
         // What is alive is an estimate; offsets have 32 bits, whatever it comes to.
         all = all.saturating_add(segment.facts.bytes);
         let has_room = segment.facts.last.0 - first.0 < u64::from(u32::MAX) && all <= u64::from(u32::MAX);
-        is_first || (total <= bytes_max && has_room)
+        is_first || (total <= bytes_max && has_room && !is_first_alone && !is_alone(segment))
     };
     let count = sealed.iter().take_while(fits).count();
     sealed.get(..count).unwrap_or_default()

@@ -43,7 +43,8 @@ pub(crate) struct Erasing {
     swept_bytes: u64,
     is_looking: bool,
     compaction: Compaction,
-    /// The segments of the compaction that is under way, and those of which one has failed: not before then again.
+    /// The segments of the compaction that is under way, and those of which one could not be written anew: not before then
+    /// again, and each by itself.
     inputs: Vec<Seq>,
     failed: HashMap<Seq, u64>,
     compact_not_before_ms: u64,
@@ -211,20 +212,23 @@ impl Writer {
             return;
         }
         let sealed: Vec<_> = self.shared.catalog.read().sealed.iter().cloned().collect();
-        self.erasing.failed.retain(|_, not_before_ms| *not_before_ms > now_ms);
         let Erasing { known, failed, .. } = &self.erasing;
         let share = |segment: &Arc<SealedSegment>| {
             let base = segment.facts.base;
-            let known = known.get(&base).filter(|_| !failed.contains_key(&base))?;
+            let is_barred = failed.get(&base).is_some_and(|not_before_ms| *not_before_ms > now_ms);
+            let known = known.get(&base).filter(|known| !is_barred && known.found.share.events < u64::MAX)?;
             Some((base, known.share(segment)))
         };
+        let is_alone = |segment: &SealedSegment| failed.contains_key(&segment.facts.base);
         let shares: HashMap<Seq, Share> = sealed.iter().filter_map(share).collect();
         let is_due = |segment: &SealedSegment| {
             let rewritten_ms = known.get(&segment.facts.base).map_or(0, |known| known.rewritten_ms);
             let since_ms = segment.facts.time_max_ms.max(rewritten_ms);
             since_ms.saturating_add(self.config.erase_after_ms) <= now_ms
         };
-        let Some(inputs) = choose(&sealed, &shares, self.config.segment_bytes, is_due) else { return };
+        let Some(inputs) = choose(&sealed, &shares, self.config.segment_bytes, is_due, is_alone) else {
+            return;
+        };
         let bases = inputs.iter().map(|segment| segment.facts.base).collect();
         if self.keeper.ask(Task::Rewrite(inputs)) == Asked::Queued {
             self.erasing.compaction = Compaction::Rewriting;
@@ -291,11 +295,20 @@ impl Writer {
                 self.erasing.compaction = Compaction::Unsure(install);
                 return;
             }
-            None => return self.put_off(),
+            None => {
+                // What was known may be of files that are others now: they are swept before anything is made of it.
+                for known in self.erasing.known.values_mut() {
+                    (known.losses, known.found.not_before_ms, known.found.share.events) =
+                        (u64::MAX, 0, u64::MAX);
+                }
+                return self.put_off();
+            }
         };
         let facts = &segment.facts;
         self.erasing.known.retain(|base, _| *base < facts.base || *base > facts.last);
-        let share = Share { live_bytes: facts.bytes, has_dead: false, events: facts.events };
+        self.erasing.failed.retain(|base, _| *base < facts.base || *base > facts.last);
+        let events = segment.whole.unwrap_or(facts.events);
+        let share = Share { live_bytes: facts.bytes, has_dead: false, events };
         let now_ms = self.now.now_ms();
         let found = Found {
             base: facts.base,
@@ -323,9 +336,5 @@ impl Writer {
 
     fn put_off(&mut self) {
         self.erasing.compact_not_before_ms = self.now.now_ms().saturating_add(RETRY_MS);
-        // What was known may be of files that are others now: they are swept before anything is made of it.
-        for known in self.erasing.known.values_mut() {
-            (known.losses, known.found.not_before_ms, known.found.share.has_dead) = (u64::MAX, 0, false);
-        }
     }
 }
