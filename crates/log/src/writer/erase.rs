@@ -30,6 +30,8 @@ const GROWTH_SEGMENTS: u64 = 4;
 const RETRY_MS: u64 = 60_000;
 /// And longer one of the same segments.
 const FAILED_MS: u64 = 600_000;
+/// For so long after that each of them is tried by itself. What failed may have been something else.
+const ALONE_MS: u64 = 3_600_000;
 
 /// How far the erasing of history is.
 #[derive(Default)]
@@ -212,6 +214,9 @@ impl Writer {
             return;
         }
         let sealed: Vec<_> = self.shared.catalog.read().sealed.iter().cloned().collect();
+        let is_remembered =
+            |_: &Seq, not_before_ms: &mut u64| not_before_ms.saturating_add(ALONE_MS) > now_ms;
+        self.erasing.failed.retain(is_remembered);
         let Erasing { known, failed, .. } = &self.erasing;
         let share = |segment: &Arc<SealedSegment>| {
             let base = segment.facts.base;
