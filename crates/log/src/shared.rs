@@ -223,7 +223,7 @@ impl Shared {
         sealed.saturating_add(active)
     }
 
-    /// Whether nobody holds a lock while files are at work on.
+    /// Whether nobody is at work on files under a lock.
     pub(crate) fn is_free(&self) -> bool {
         self.catalog.try_write().is_some() && self.rebuilding.try_lock().is_some()
     }

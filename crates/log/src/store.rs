@@ -345,7 +345,8 @@ impl Pump {
         }
     }
 
-    /// A hand for the keeper's jobs, which can be used in the middle of [`Self::turn`], or beside it.
+    /// A hand for the keeper's jobs, which can be used in the middle of [`Self::turn`]. For the thread that has the pump: one
+    /// that ends waits for no other's hand.
     pub fn hand(&self) -> Hand {
         self.writer.keeper.hand()
     }
