@@ -50,7 +50,7 @@ fn what_cannot_be_smaller_is_not_written_anew_for_ever() {
 /// A compaction may be under way when something is deleted that it has found alive, or it may be over and not looked at.
 #[test]
 fn what_is_deleted_at_any_moment_leaves_the_disk() {
-    for moment in 0..40 {
+    for moment in 1..40 {
         let disk = SimDisk::seeded(1);
         let clock = TestClock::at(1_000_000);
         let mut log = Manual::open(disk.clone(), &clock, values()).unwrap();
@@ -74,6 +74,7 @@ fn what_is_deleted_at_any_moment_leaves_the_disk() {
             }
         }
         if jobs < moment {
+            assert!(moment > 6, "there is much to do: {jobs} jobs");
             break;
         }
         for _ in 0..80 {
@@ -85,7 +86,7 @@ fn what_is_deleted_at_any_moment_leaves_the_disk() {
             content.windows(22).any(|part| part == b"nobody shall find this")
         };
         let found: Vec<String> = disk.names().into_iter().filter(is_there).collect();
-        assert!(moment == 0 || found.is_empty(), "deleted after job {moment} of {jobs}: {found:?}");
+        assert!(found.is_empty(), "deleted after job {moment} of {jobs}: {found:?}");
     }
 }
 

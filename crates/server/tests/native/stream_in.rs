@@ -3,10 +3,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use axum::response::Response;
 use bytes::Bytes;
 use tidings_hub::ports::Refusal;
 use tidings_hub::{Limits, Selectors};
 use tidings_server::ServerConfig;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::world::{World, only, piecemeal};
 
@@ -17,6 +20,13 @@ const LINES: &str = "POST /topics/t\nContent-Type: Application/X-NDJSON";
 async fn kept(world: &World) -> Vec<String> {
     let page = world.check("GET /topics/t?format=json&limit=1000", 200, "{\"more\":false}").await;
     page["events"].as_array().unwrap().iter().map(|e| e["data"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A body of lines that is sent piece by piece, and what it will be answered.
+fn publishing(world: &World) -> (mpsc::Sender<Result<Bytes, std::io::Error>>, JoinHandle<Response>) {
+    let (sender, body) = piecemeal();
+    let world = world.clone();
+    (sender, tokio::spawn(async move { world.ask_with(LINES, body).await }))
 }
 
 #[tokio::test]
@@ -105,11 +115,7 @@ async fn a_broken_body_leaves_what_was_complete() {
 async fn a_body_that_breaks_during_a_submission_loses_nothing_that_arrived() {
     let world = World::new();
     world.store.hold();
-    let (sender, body) = piecemeal();
-    let publisher = tokio::spawn({
-        let world = world.clone();
-        async move { world.ask_with(LINES, body).await }
-    });
+    let (sender, publisher) = publishing(&world);
     sender.send(Ok(Bytes::from("1\n"))).await.unwrap();
     world.until("it is submitted", |world| world.store.submissions() == [1]).await;
     sender.send(Ok(Bytes::from("2\n3"))).await.unwrap();
@@ -124,11 +130,7 @@ async fn a_body_that_breaks_during_a_submission_loses_nothing_that_arrived() {
 async fn arrivals_during_a_submission_are_the_next_one() {
     let world = World::new();
     world.store.hold();
-    let (sender, body) = piecemeal();
-    let publisher = tokio::spawn({
-        let world = world.clone();
-        async move { world.ask_with(LINES, body).await }
-    });
+    let (sender, publisher) = publishing(&world);
     sender.send(Ok(Bytes::from("0\n1"))).await.unwrap();
     world.until("the first arrival is submitted", |world| world.store.submissions() == [1]).await;
     for n in 2..10 {
@@ -153,11 +155,7 @@ async fn arrivals_during_a_submission_are_the_next_one() {
 async fn what_is_left_of_an_arrival_goes_with_the_next_ones() {
     let world = World::new();
     world.store.hold();
-    let (sender, body) = piecemeal();
-    let publisher = tokio::spawn({
-        let world = world.clone();
-        async move { world.ask_with(LINES, body).await }
-    });
+    let (sender, publisher) = publishing(&world);
     let lines = |range: Range<usize>| Ok(Bytes::from_iter(range.flat_map(|n| format!("{n}\n").into_bytes())));
     sender.send(lines(0..8_202)).await.unwrap();
     world.until("a full batch is submitted", |world| world.store.submissions() == [8_192]).await;
@@ -182,11 +180,7 @@ async fn what_is_left_of_an_arrival_does_not_follow_a_refusal() {
     let world = World::new();
     world.store.hold();
     world.store.refuse(Refusal::Full);
-    let (sender, body) = piecemeal();
-    let publisher = tokio::spawn({
-        let world = world.clone();
-        async move { world.ask_with(LINES, body).await }
-    });
+    let (sender, publisher) = publishing(&world);
     sender.send(Ok(Bytes::from("1\n".repeat(8_202)))).await.unwrap();
     world.until("a full batch is submitted", |world| world.store.submissions() == [8_192]).await;
     sender.send(Ok(Bytes::from("2\n"))).await.unwrap();
@@ -234,11 +228,7 @@ async fn submissions_are_bounded_and_in_order() {
 async fn nothing_follows_a_refusal() {
     let world = World::new();
     world.store.hold();
-    let (sender, body) = piecemeal();
-    let publisher = tokio::spawn({
-        let world = world.clone();
-        async move { world.ask_with(LINES, body).await }
-    });
+    let (sender, publisher) = publishing(&world);
     sender.send(Ok(Bytes::from("1\n"))).await.unwrap();
     world.until("it is submitted", |world| world.store.submissions() == [1]).await;
     // More arrives while the first is on its way, and by then the topic is closed.
